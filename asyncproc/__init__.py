@@ -1,0 +1,127 @@
+"""asyncproc: one event loop owns one tree, and whatever runs (process, thread, coroutine, command) is a node of it.
+
+Names are resolved when they are first used: ``import asyncproc`` costs next to nothing, and a child pays for nothing that its
+target does not need.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from asyncproc import abc as abc
+    from asyncproc import errors as errors
+    from asyncproc._core.completed import Completed as Completed
+    from asyncproc._core.exit import Exit as Exit
+    from asyncproc._core.exit import Phase as Phase
+    from asyncproc._core.exit import Reason as Reason
+    from asyncproc._core.results import Results as Results
+    from asyncproc._core.snapshot import Snapshot as Snapshot
+    from asyncproc._core.stop_report import StopReport as StopReport
+    from asyncproc._core.supervision.state import State as State
+    from asyncproc._core.transition import Transition as Transition
+    from asyncproc._manager import Manager as Manager
+    from asyncproc._program import run as run
+    from asyncproc._spec.base import Spec as Spec
+    from asyncproc._spec.command import Command as Command
+    from asyncproc._spec.current import Current as Current
+    from asyncproc._spec.current import current as current
+    from asyncproc._spec.group import Concurrent as Concurrent
+    from asyncproc._spec.group import Sequential as Sequential
+    from asyncproc._spec.leaf import Coroutine as Coroutine
+    from asyncproc._spec.leaf import Process as Process
+    from asyncproc._spec.leaf import Thread as Thread
+    from asyncproc._supervision.handle import Group as Group
+    from asyncproc._supervision.handle import Handle as Handle
+    from asyncproc.errors import (
+        AsyncprocError as AsyncprocError,
+    )
+    from asyncproc.errors import (
+        ChildCrashed as ChildCrashed,
+    )
+    from asyncproc.errors import (
+        ChildError as ChildError,
+    )
+    from asyncproc.errors import (
+        ChildSkipped as ChildSkipped,
+    )
+    from asyncproc.errors import (
+        ChildStopped as ChildStopped,
+    )
+    from asyncproc.errors import (
+        ChildTimeout as ChildTimeout,
+    )
+    from asyncproc.errors import (
+        CommandError as CommandError,
+    )
+    from asyncproc.errors import (
+        NameTaken as NameTaken,
+    )
+    from asyncproc.errors import (
+        RemoteError as RemoteError,
+    )
+    from asyncproc.errors import (
+        SpecError as SpecError,
+    )
+    from asyncproc.errors import (
+        StartFailed as StartFailed,
+    )
+    from asyncproc.errors import (
+        StateError as StateError,
+    )
+    from asyncproc.errors import (
+        Stopping as Stopping,
+    )
+    from asyncproc.errors import (
+        UnknownNode as UnknownNode,
+    )
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Command": "_spec.command",
+    "Completed": "_core.completed",
+    "Concurrent": "_spec.group",
+    "Coroutine": "_spec.leaf",
+    "Current": "_spec.current",
+    "Exit": "_core.exit",
+    "Group": "_supervision.handle",
+    "Handle": "_supervision.handle",
+    "Manager": "_manager",
+    "Phase": "_core.exit",
+    "Process": "_spec.leaf",
+    "Reason": "_core.exit",
+    "Results": "_core.results",
+    "Sequential": "_spec.group",
+    "Snapshot": "_core.snapshot",
+    "Spec": "_spec.base",
+    "State": "_core.supervision.state",
+    "StopReport": "_core.stop_report",
+    "Thread": "_spec.leaf",
+    "Transition": "_core.transition",
+    "current": "_spec.current",
+    "run": "_program",
+    **dict.fromkeys(
+        (
+            "AsyncprocError", "ChildCrashed", "ChildError", "ChildSkipped", "ChildStopped", "ChildTimeout", "CommandError",
+            "NameTaken", "RemoteError", "SpecError", "StartFailed", "StateError", "Stopping", "UnknownNode",
+        ),
+        "errors",
+    ),
+}  # fmt: skip
+_MODULES = ("abc", "errors", "testing")
+
+__all__ = [*sorted(_HOMES), "abc", "errors"]
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None and name not in _MODULES:
+        raise AttributeError(f"module 'asyncproc' has no attribute {name!r}")
+    module = __import__(f"asyncproc.{home or name}", fromlist=["*"])
+    found = getattr(module, name) if home else module
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

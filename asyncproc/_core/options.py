@@ -1,0 +1,236 @@
+"""Which options a spec may carry, by kind, and what is wrong with the ones it does. All faults at once; nothing starts here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from asyncproc._core.names import name_fault
+from asyncproc.errors import Fault
+
+PROCESS, THREAD, COROUTINE, COMMAND = "process", "thread", "coroutine", "command"
+SEQUENTIAL, CONCURRENT = "sequential", "concurrent"
+LEAVES = frozenset({PROCESS, THREAD, COROUTINE, COMMAND})
+LOOPED = frozenset({PROCESS, THREAD, COROUTINE})
+OS = frozenset({PROCESS, COMMAND})
+GROUPS = frozenset({SEQUENTIAL, CONCURRENT})
+EVERY = LEAVES | GROUPS
+
+Check = Callable[[Any], str | None]
+"""Takes a value, gives the rule that it breaks, or None."""
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value == value
+
+
+def _seconds(value: object) -> str | None:
+    return None if _is_number(value) and value >= 0 else "must be >= 0 seconds"  # type: ignore[operator]  # a number
+
+
+def _seconds_or_none(value: object) -> str | None:
+    return None if value is None or _seconds(value) is None else "must be >= 0 seconds, or None"
+
+
+def _positive_or_none(value: object) -> str | None:
+    well = value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 1)
+    return None if well else "must be an int >= 1, or None"
+
+
+def _positive(value: object) -> str | None:
+    return "must be an int >= 1" if value is None else _positive_or_none(value) and "must be an int >= 1"
+
+
+def _one_of(*allowed: object) -> Check:
+    return lambda value: None if value in allowed else f"must be one of {', '.join(map(repr, allowed))}"
+
+
+def _callable_or_none(value: object) -> str | None:
+    return None if value is None or callable(value) else "must be callable"
+
+
+def _flag(value: object) -> str | None:
+    return None if isinstance(value, bool) else "must be True or False"
+
+
+def _path(value: object) -> str | None:
+    well = (isinstance(value, str | bytes) and value) or hasattr(value, "__fspath__")
+    return None if well else "must be a path"
+
+
+def _env(value: object) -> str | None:
+    if not isinstance(value, Mapping):
+        return "must be a mapping of names to values"
+    for name, text in value.items():
+        if not isinstance(name, str) or not name or "=" in name or "\0" in name:
+            return "must have names that are str, not empty, without = and NUL"
+        if text is not None and (not isinstance(text, str) or "\0" in text):
+            return "must have values that are str without NUL, or None to remove"
+    return None
+
+
+def _int_between(low: int, high: int) -> Check:
+    def check(value: object) -> str | None:
+        well = isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+        return None if well else f"must be an int from {low} to {high}"
+
+    return check
+
+
+def _cpus(value: object) -> str | None:
+    well = isinstance(value, Collection) and value and all(isinstance(cpu, int) and cpu >= 0 for cpu in value)
+    return None if well else "must be a collection of processor numbers"
+
+
+def _rlimits(value: object) -> str | None:
+    if not isinstance(value, Mapping):
+        return "must be a mapping of limits, e.g. {'nofile': 256}"
+    for name, limit in value.items():
+        if not isinstance(name, str) or name.lower().removeprefix("rlimit_") not in RLIMITS:
+            return f"knows {', '.join(sorted(RLIMITS))}; not {name!r}"
+        pair = limit if isinstance(limit, tuple) else (limit, limit)
+        if len(pair) != 2 or not all(isinstance(part, int) and part >= -1 for part in pair) or _crossed(*pair):
+            return f"{name} must be an int >= -1 or a pair (soft, hard) with soft <= hard"
+    return None
+
+
+def _crossed(soft: int, hard: int) -> bool:
+    return hard != -1 and (soft > hard or soft == -1)
+
+
+RLIMITS = {
+    "cpu": 0, "fsize": 1, "data": 2, "stack": 3, "core": 4, "rss": 5, "nproc": 6, "nofile": 7, "memlock": 8, "as": 9,
+    "sigpending": 11, "msgqueue": 12, "nice": 13, "rtprio": 14,
+}  # fmt: skip
+"""Linux numbers; RLIMIT_LOCKS is ours."""
+
+
+def _stream(*words: str) -> Check:
+    def check(value: object) -> str | None:
+        if isinstance(value, str) and value in LATER_STREAMS:
+            return f"{value!r} is not supported by this version"
+        return _path(value) and f"must be one of {', '.join(map(repr, words))}, or a path"
+
+    return check
+
+
+LATER_STREAMS = frozenset({"log", "terminal", "pipe"})
+
+
+def _stdin(value: object) -> str | None:
+    if isinstance(value, str) and value in LATER_STREAMS:
+        return f"{value!r} is not supported by this version"
+    return None if isinstance(value, str | bytes) else "must be text or bytes to be read, or 'null'"
+
+
+def _signal(value: object) -> str | None:
+    well = isinstance(value, str | int) and not isinstance(value, bool)
+    return None if well else "must be a signal's name or number"
+
+
+def _codes(value: object) -> str | None:
+    well = isinstance(value, Collection) and all(isinstance(code, int) and 0 <= code <= 255 for code in value)
+    return None if well else "must be a collection of exit codes from 0 to 255"
+
+
+def _metadata(value: object) -> str | None:
+    well = isinstance(value, Mapping) and all(isinstance(key, str) for key in value)
+    return None if well else "must be a mapping with keys that are str"
+
+
+def _encoding(value: object) -> str | None:
+    return None if value is None or isinstance(value, str) else "must be the name of an encoding, or None for bytes"
+
+
+_OUTPUTS = ("capture", "tee", "inherit", "null")
+
+HONOURED: dict[str, tuple[Collection[str], Check]] = {
+    "name": (EVERY, name_fault),
+    "scale": (EVERY, _positive),
+    "start_timeout": (LEAVES, _seconds_or_none),
+    "timeout": (EVERY, _seconds_or_none),
+    "grace": (EVERY, _seconds_or_none),
+    "metadata": (EVERY, _metadata),
+    "starting": (EVERY, _callable_or_none),
+    "started": (EVERY, _callable_or_none),
+    "ended": (EVERY, _callable_or_none),
+    "on_stop": (LOOPED, _one_of("cancel", "finish")),
+    "env": (OS, _env),
+    "inherit_env": (OS, _flag),
+    "cwd": (OS, _path),
+    "umask": (OS, _int_between(0, 0o777)),
+    "nice": (OS, _int_between(-20, 19)),
+    "cpus": (OS, _cpus),
+    "rlimits": (OS, _rlimits),
+    "stdout": (OS, _stream(*_OUTPUTS)),
+    "stderr": (OS, _stream(*_OUTPUTS, "stdout")),
+    "stdin": ({COMMAND}, _stdin),
+    "shell": ({COMMAND}, _flag),
+    "encoding": ({COMMAND}, _encoding),
+    "ok_codes": ({COMMAND}, _codes),
+    "stop_signal": ({COMMAND}, _signal),
+    "max_output": ({COMMAND}, _positive),
+    "on_failure": (GROUPS, _one_of("stop", "continue")),
+    "limit": ({CONCURRENT}, _positive_or_none),
+}
+
+NOT_YET: dict[str, Collection[str]] = {
+    **dict.fromkeys(("backoff", "needs", "essential", "ready", "alive", "resources", "schedule", "watch", "engine"), EVERY),
+    **dict.fromkeys(("setup", "join_in", "retries", "timeouts", "heartbeat"), LOOPED),
+    **dict.fromkeys(("user", "group", "max_memory", "trust"), OS),
+    **dict.fromkeys(("pty", "detach", "policy"), {COMMAND}),
+}
+"""Options of the contract that this version refuses, by kind: never taken and forgotten."""
+
+ONLY_VALUE: dict[str, tuple[Collection[str], object]] = {
+    "restart": (EVERY, "temporary"),
+    "loops": (LOOPED, 1),
+    "lag": ({CONCURRENT}, 0),
+}
+"""Options of which this version supports their default alone."""
+
+
+def option_faults(kind: str, path: str, options: Mapping[str, Any]) -> list[Fault]:
+    """Everything that is wrong with the options of one spec."""
+    faults: list[Fault] = []
+    for field, value in options.items():
+        rule = _rule(kind, field, value)
+        if rule is not None:
+            faults.append(Fault(path, field, value, rule))
+    return faults
+
+
+def _rule(kind: str, field: str, value: object) -> str | None:
+    if field in HONOURED:
+        kinds, check = HONOURED[field]
+        return check(value) if kind in kinds else _not_for(kind, kinds)
+    if field in ONLY_VALUE:
+        kinds, only = ONLY_VALUE[field]
+        if kind not in kinds:
+            return _not_for(kind, kinds)
+        return None if value == only else f"must be {only!r} in this version"
+    if field in NOT_YET:
+        return "is not supported by this version" if kind in NOT_YET[field] else _not_for(kind, NOT_YET[field])
+    return f"is no option of a {kind}{_nearest(kind, field)}"
+
+
+def _not_for(kind: str, kinds: Collection[str]) -> str:
+    return f"cannot be honoured by a {kind}: it is for {', '.join(sorted(kinds))}"
+
+
+def _nearest(kind: str, field: str) -> str:
+    from difflib import get_close_matches
+
+    known = [name for name, (kinds, _) in HONOURED.items() if kind in kinds]
+    found = get_close_matches(field, known, 1)
+    return f", did you mean {found[0]!r}?" if found else ""
+
+
+def table() -> dict[str, dict[str, str]]:
+    """Every option by kind: ``honoured``, ``refused`` or ``later``, for the documentation."""
+    rows: dict[str, dict[str, str]] = {}
+    for field in (*HONOURED, *ONLY_VALUE, *NOT_YET):
+        kinds = HONOURED[field][0] if field in HONOURED else ONLY_VALUE[field][0] if field in ONLY_VALUE else ()
+        later = NOT_YET.get(field, ())
+        rows[field] = {kind: "honoured" if kind in kinds else "later" if kind in later else "refused" for kind in sorted(EVERY)}
+    return rows

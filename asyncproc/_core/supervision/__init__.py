@@ -1,0 +1,1 @@
+"""The tree machine: facts about nodes in, wishes about nodes out."""

@@ -1,0 +1,88 @@
+"""Wishes of the tree machine, in the imperative. Whoever performs one that takes time reports exactly one event."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeAlias
+
+from asyncproc._core.exit import Exit
+from asyncproc._core.supervision.event import NodeId, Timer
+from asyncproc._core.supervision.state import State
+
+
+class Rung(Enum):
+    """One step of the ladder."""
+
+    FINISH = "finish"  # end your current work, however long it takes
+    ASK = "ask"  # the message (Python children, threads, coroutines) or the stop signal (commands)
+    TERM = "term"  # SIGTERM and SIGCONT
+    KILL = "kill"  # SIGKILL to the group, then to the tree
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Make the leaf. Ends in Spawned (then Readied, Exited) or at once in Exited."""
+
+    node: NodeId
+    incarnation: int
+    round: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Take one rung of the ladder. Takes no time; the end shows as Exited."""
+
+    node: NodeId
+    incarnation: int
+    rung: Rung
+
+
+@dataclass(frozen=True, slots=True)
+class Abandon:
+    """Give the leaf up: it did not end after its ladder. Ends in Exited, at once, with ``killed`` True."""
+
+    node: NodeId
+    incarnation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Report TimerFired at *at* (the machine's clock). Firing late or in vain does no harm."""
+
+    node: NodeId
+    incarnation: int
+    timer: Timer
+    serial: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """The node has moved from one state to another: to be published. *exit* when it moved to ENDED."""
+
+    node: NodeId
+    incarnation: int
+    before: State
+    after: State
+    time: float
+    exit: Exit | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The node is ready: a leaf that said so, a group whose members that start at once are. To be told to who waits."""
+
+    node: NodeId
+    incarnation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The node has ended for good in this run: tell everyone who awaits it."""
+
+    node: NodeId
+    exit: Exit
+
+
+Action: TypeAlias = Start | Stop | Abandon | Wait | Move | Ready | Finish

@@ -1,0 +1,80 @@
+"""Why a node ends before its work is done, and what that makes of its exit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from asyncproc._core.exit import Exit, Reason
+from asyncproc._core.supervision.action import Rung
+from asyncproc._core.supervision.event import OWN
+from asyncproc._core.supervision.plan import Ladder
+
+if TYPE_CHECKING:
+    from asyncproc._core.supervision.ladder import Descent
+
+_SIGKILL = 9
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Why one node ends. The first cause stays: what comes later only hurries.
+
+    Attributes:
+        reason: of its exit.
+        by: who asked, for people; None when nobody did.
+        asked: whether somebody asked for it, rather than a failure or a timer; such a node takes no part in later rounds.
+    """
+
+    reason: Reason
+    by: str | None = None
+    asked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """An end for a whole subtree.
+
+    Attributes:
+        cause: for what runs.
+        because: for what will never run, as its exit's ``asked_by``.
+        grace: as in StopAsked.
+    """
+
+    cause: Cause
+    because: str
+    grace: float | None = OWN
+
+
+def asked(by: str, grace: float | None) -> Ending:
+    """For somebody who wants it."""
+    return Ending(Cause(Reason.STOPPED, by, asked=True), by, grace)
+
+
+def failure_of(path: str) -> Ending:
+    """For the siblings of a member that has failed."""
+    return Ending(Cause(Reason.STOPPED, f"failure of {path}"), path)
+
+
+def timeout_of(path: str) -> Ending:
+    """For what runs in a group whose time is over."""
+    return Ending(Cause(Reason.STOPPED, f"timeout of {path}"), path)
+
+
+def classed(raw: Exit, cause: Cause | None, descent: Descent | None, ladder: Ladder) -> Exit:
+    """Class what was seen of a leaf's end by intent: unasked it stays what it is, asked for it is the cause's reason."""
+    by_us = descent is not None and descent.rung is Rung.KILL and raw.signal is not None and int(raw.signal) == _SIGKILL
+    killed = raw.killed or by_us
+    if cause is None or _fails_on_its_own(raw, cause, ladder):
+        return replace(raw, killed=killed)
+    return replace(raw, killed=killed, reason=cause.reason, asked_by=cause.by)
+
+
+def _fails_on_its_own(raw: Exit, cause: Cause, ladder: Ladder) -> bool:
+    """Whether a leaf that is stopped only because of another's failure has one of its own, as in a task group.
+
+    What cuts a child off (CancelledError, Stopping) is no Exception; a command's code after its signal says nothing.
+    """
+    if cause.asked or cause.reason is not Reason.STOPPED or ladder is Ladder.COMMAND:
+        return False
+    return raw.reason is Reason.CRASHED and isinstance(raw.error, Exception)

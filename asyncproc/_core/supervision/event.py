@@ -1,0 +1,125 @@
+"""Facts that the tree machine is told, in the past tense.
+
+Every event about a leaf names its incarnation: one that speaks of an earlier incarnation is dropped in one place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import NewType, TypeAlias
+
+from asyncproc._core.exit import Exit
+from asyncproc._core.supervision.plan import Plan
+
+NodeId = NewType("NodeId", int)
+
+
+class Timer(Enum):
+    """What a timer is for."""
+
+    START = "start"  # not ready in time
+    TIMEOUT = "timeout"  # one incarnation took too long
+    RUNG = "rung"  # the next rung of the ladder
+    REAP = "reap"  # killed, and still not reported as ended
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """A subtree joined the tree below *parent* (None: it is the root). Its nodes are numbered from *node*, in preorder."""
+
+    node: NodeId
+    parent: NodeId | None
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True)
+class RunAsked:
+    """Somebody wants *node* (CREATED or ENDED) to run *rounds* times (None: until stopped).
+
+    *binding* False: members of a CONCURRENT node begin their next round without waiting for each other.
+    """
+
+    node: NodeId
+    rounds: int | None = 1
+    binding: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Spawned:
+    """The leaf exists."""
+
+    node: NodeId
+    incarnation: int
+    pid: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Readied:
+    """The leaf is ready to do its work."""
+
+    node: NodeId
+    incarnation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """The leaf has heard that it should end."""
+
+    node: NodeId
+    incarnation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Exited:
+    """The leaf is gone (or could not be made). *exit* says what was seen; the machine classes it by intent."""
+
+    node: NodeId
+    incarnation: int
+    exit: Exit
+
+
+@dataclass(frozen=True, slots=True)
+class StopAsked:
+    """Somebody wants the subtree to end: what runs gets the ladder, what does not run is skipped.
+
+    Attributes:
+        grace: seconds that replace each node's own; None: each ends its current work, however long; OWN: its own.
+        by: who asked, for people.
+    """
+
+    node: NodeId
+    grace: float | None
+    by: str
+
+
+OWN = -1.0
+"""The *grace* of a :class:`StopAsked` that leaves every node its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class KillAsked:
+    """Somebody wants the subtree to end now."""
+
+    node: NodeId
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class TimerFired:
+    """The time of a :class:`~asyncproc._core.supervision.action.Wait` has come."""
+
+    node: NodeId
+    incarnation: int
+    timer: Timer
+    serial: int
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """An ended subtree that nobody holds may leave the tree."""
+
+    node: NodeId
+
+
+Event: TypeAlias = Added | RunAsked | Spawned | Readied | Acknowledged | Exited | StopAsked | KillAsked | TimerFired | Forgotten

@@ -1,0 +1,234 @@
+"""Decides when each node of a tree starts and ends; a driver does it.
+
+One machine holds a manager's whole tree, to any depth. Here is what each event means; what follows from it for the
+nodes is in :mod:`asyncproc._core.supervision.life`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from asyncproc._core.exit import Exit, Reason
+from asyncproc._core.supervision.cause import asked
+from asyncproc._core.supervision.event import (
+    Acknowledged,
+    Added,
+    Exited,
+    Forgotten,
+    KillAsked,
+    NodeId,
+    Readied,
+    RunAsked,
+    Spawned,
+    StopAsked,
+    Timer,
+    TimerFired,
+)
+from asyncproc._core.supervision.life import Life
+from asyncproc._core.supervision.plan import Kind
+from asyncproc._core.supervision.record import Course, Group, Leaf
+from asyncproc._core.supervision.state import State
+from asyncproc.errors import Fault, InternalError, SpecError, StateError, UnknownNode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from asyncproc._core.supervision.action import Action
+    from asyncproc._core.supervision.event import Event
+    from asyncproc._core.supervision.plan import Plan
+    from asyncproc._core.supervision.record import Node, NodeView
+
+
+class TreeMachine:
+    """The tree: facts in, wishes out. :meth:`handle` is the only method that changes anything."""
+
+    def __init__(self) -> None:
+        self._nodes: dict[NodeId, Node] = {}
+        self._root: Node | None = None
+        self._life = Life()
+
+    def handle(self, event: Event, now: float) -> list[Action]:
+        """Take in one fact.
+
+        Args:
+            event: what has happened.
+            now: when, seconds of a clock that never goes back.
+
+        Returns:
+            What is to be done, in this order; empty for an event about what is no more.
+
+        Raises:
+            StateError: the state of the node does not allow what is asked for; nothing was changed.
+            SpecError: a RunAsked that makes no sense for this node; nothing was changed.
+            InternalError: a bug of the machine or of its driver.
+        """
+        if self._is_stale(event):
+            return []
+        self._life.now, self._life.actions = now, []
+        match event:
+            case Added():
+                self._added(event)
+            case RunAsked():
+                self._run_asked(event)
+            case StopAsked():
+                self._life.stop(self._known(event.node), asked(event.by, event.grace), Reason.STOPPED)
+            case KillAsked():
+                self._life.stop(self._known(event.node), asked(event.by, 0.0), Reason.STOPPED)
+            case TimerFired():
+                self._timer_fired(event)
+            case Forgotten():
+                self._forgotten(event)
+            case _:
+                self._reported(self._leaf(event.node), event)
+        return self._life.actions
+
+    @property
+    def root(self) -> NodeId | None:
+        """The top of the tree."""
+        return None if self._root is None else self._root.id
+
+    def node(self, id: NodeId) -> NodeView:
+        """The node, as it is now and will be: the view follows it.
+
+        Raises:
+            UnknownNode: there is none, or it was forgotten.
+        """
+        return self._known(id)
+
+    def path(self, id: NodeId) -> str:
+        """Names from the root on, e.g. ``app/build/index``; O(depth)."""
+        return self._known(id).path
+
+    def subtree(self, id: NodeId) -> Iterator[NodeView]:
+        """The node and all below it, parents first. To be used up before the next event."""
+        return self._known(id).everything()
+
+    def __contains__(self, id: NodeId) -> bool:
+        return id in self._nodes
+
+    def __len__(self) -> int:
+        return len(self._nodes)
+
+    def _is_stale(self, event: Event) -> bool:
+        node = self._nodes.get(event.node)
+        match event:
+            case Added() | RunAsked():
+                return False
+            case StopAsked() | KillAsked() | Forgotten():
+                return node is None
+            case _:
+                return node is None or not node.live or event.incarnation != node.incarnation
+
+    def _known(self, id: NodeId) -> Node:
+        try:
+            return self._nodes[id]
+        except KeyError:
+            raise UnknownNode(f"node {id}: there is none, or it was forgotten") from None
+
+    def _leaf(self, id: NodeId) -> Leaf:
+        node = self._known(id)
+        if not isinstance(node, Leaf):
+            raise InternalError(f"node {node.path}: an event that only a leaf can have")
+        return node
+
+    def _added(self, event: Added) -> None:
+        if event.parent is not None:
+            parent = self._known(event.parent)
+            if parent.added is None:
+                parent.added = {}
+            parent.added[event.node] = self._make(event.node, event.plan, parent)
+        elif self._root is None:
+            self._root = self._make(event.node, event.plan, None)
+        else:
+            raise StateError(f"node {event.plan.name}: the tree has a root already, {self._root.name}")
+
+    def _make(self, id: NodeId, plan: Plan, above: Node | None) -> Node:
+        if plan.kind is Kind.LEAF:
+            self._nodes[id] = leaf = Leaf(id, plan, above)
+            return leaf
+        self._nodes[id] = group = Group(id, plan, above)
+        number = id + 1
+        for member in plan.members:
+            group.members.append(self._make(NodeId(number), member, group))
+            number += member.size
+        return group
+
+    def _run_asked(self, event: RunAsked) -> None:
+        node = self._known(event.node)
+        _check_run(node, event)
+        _enrol(node, Course(node, event.rounds) if event.binding else Course(node, 1))
+        if not event.binding:
+            for member in node.members:
+                _enrol(member, Course(member, event.rounds, node.course))
+        if node.above is not None and node.above.added is not None and node.id in node.above.added:
+            node.above.added[node.id] = node.above.added.pop(node.id)  # they stand there in order of start
+        if event.rounds == 0:
+            self._run_nothing(node)
+        else:
+            self._life.admit(node)
+
+    def _run_nothing(self, node: Node) -> None:
+        self._life.await_turn(node)
+        for each in node.planned():
+            exit = Exit(each.path, 0, Reason.SKIPPED, asked_by="rounds=0")
+            if each is node:
+                exit = Exit(each.path, 0, Reason.FINISHED)
+            self._life.move(each, State.ENDED, exit)
+            self._life.finish(each)
+
+    def _timer_fired(self, event: TimerFired) -> None:
+        node = self._known(event.node)
+        match event.timer:
+            case Timer.START:
+                if node.state is State.STARTING:
+                    self._life.out_of_time(node)
+            case Timer.TIMEOUT:
+                if node.state is not State.STOPPING:
+                    self._life.out_of_time(node)
+            case _:
+                leaf = self._leaf(event.node)
+                if leaf.descent is not None and leaf.descent.serial == event.serial:
+                    self._life.climb(leaf, max(self._life.now, leaf.descent.due))
+
+    def _reported(self, leaf: Leaf, event: Spawned | Readied | Acknowledged | Exited) -> None:
+        match event:
+            case Spawned():
+                leaf.spawned, leaf.pid = True, event.pid
+                self._life.climb(leaf, self._life.now)  # what was asked of it while it was being made
+            case Readied():
+                self._life.ready(leaf)
+            case Acknowledged():
+                if leaf.descent is not None:
+                    leaf.descent.acknowledge()
+                    self._life.climb(leaf, self._life.now)
+            case _:
+                self._life.leave(leaf, event.exit)
+
+    def _forgotten(self, event: Forgotten) -> None:
+        node = self._known(event.node)
+        gone = list(node.everything())
+        for each in gone:
+            if not each.finished:
+                raise StateError(f"node {each.path}: is {each.state.value}; only what has ended for good can be forgotten")
+        for each in gone:
+            del self._nodes[each.id]
+        if node.above is None:
+            self._root = None
+        else:
+            node.above.drop(node)
+
+
+def _check_run(node: Node, event: RunAsked) -> None:
+    if not event.binding and node.plan.kind is not Kind.CONCURRENT:
+        raise SpecError([Fault(node.path, "binding", False, "can be given up only for the members of a Concurrent")])
+    if event.rounds is not None and event.rounds < 0:
+        raise SpecError([Fault(node.path, "rounds", event.rounds, "must be >= 0 or None")])
+    for each in node.planned():
+        if not each.idle:
+            raise StateError(f"node {each.path}: is {each.state.value}; it runs already")
+
+
+def _enrol(node: Node, course: Course) -> None:
+    for each in node.planned():
+        each.course = course
+        each.out, each.finished = False, False

@@ -1,0 +1,33 @@
+"""Where a node is in its life, and the table of legal moves. The diagram in the docs is printed from the table."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class State(Enum):
+    """Where a node is in its life."""
+
+    CREATED = "created"
+    WAITING = "waiting"
+    STARTING = "starting"
+    RUNNING = "running"
+    PAUSED = "paused"
+    BACKOFF = "backoff"
+    STOPPING = "stopping"
+    ENDED = "ended"
+
+
+MOVES: dict[State, frozenset[State]] = {
+    # WAITING: its turn, its group's limit or the next round has not come.
+    State.CREATED: frozenset({State.WAITING, State.STARTING, State.ENDED}),
+    State.WAITING: frozenset({State.STARTING, State.ENDED}),
+    State.STARTING: frozenset({State.RUNNING, State.STOPPING, State.ENDED}),
+    State.RUNNING: frozenset({State.STOPPING, State.ENDED}),
+    State.STOPPING: frozenset({State.ENDED}),
+    # The next round, or the next run of the same tree.
+    State.ENDED: frozenset({State.WAITING, State.STARTING}),
+    # Used by supervision proper.
+    State.PAUSED: frozenset(),
+    State.BACKOFF: frozenset(),
+}

@@ -1,0 +1,1 @@
+"""What travels between processes: values, errors, frames and the descriptors that carry them."""

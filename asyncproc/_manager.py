@@ -1,0 +1,360 @@
+"""The manager: what a program makes and runs. It owns a tree and nothing else: no signal, no SIGCHLD, no main thread."""
+
+from __future__ import annotations
+
+import asyncio
+import fnmatch
+import warnings
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import TYPE_CHECKING, Any, Generic, Self, overload
+
+from asyncproc._core.names import name_fault
+from asyncproc._core.options import CONCURRENT, GROUPS
+from asyncproc._core.snapshot import Snapshot
+from asyncproc._core.stop_report import StopReport
+from asyncproc._core.supervision.event import OWN
+from asyncproc._core.supervision.state import State
+from asyncproc._core.transition import Transition
+from asyncproc._root import Root
+from asyncproc._spec.base import Spec
+from asyncproc._spec.current import current
+from asyncproc._spec.group import Member, as_spec
+from asyncproc._supervision.handle import Events, Handle, check_grace, handle_of
+from asyncproc._supervision.outcome import error_of, results_of
+from asyncproc._supervision.picture import snapshot_of
+from asyncproc._supervision.planning import kinds_below, tree_faults
+from asyncproc.errors import Fault, NameTaken, SpecError, StateError, UnknownNode
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    from asyncproc._supervision.place import Place
+
+    S = TypeVar("S", default=Any)
+    R = TypeVar("R")
+else:
+    from typing import TypeVar
+
+    S = TypeVar("S")
+    R = TypeVar("R")
+
+
+class Manager(Generic[S]):
+    """Owns a tree of children on the running loop.
+
+    ``async with Manager() as manager`` opens it and, on leaving, stops what still runs. ``Manager(tree).run()`` opens, runs and
+    closes. Leaving raises, as an ExceptionGroup, failures of started nodes that nobody awaited.
+
+    Args:
+        tree: what ``run()`` without a spec runs. name: first part of every path.
+        grace: seconds between asking and killing, for nodes that do not say their own; None waits for ever.
+        preload: modules that Python children find imported. spares: Python children that are forked ahead.
+
+    Raises:
+        SpecError: a value is wrong; all faults at once.
+    """
+
+    def __init__(
+        self,
+        tree: Member | None = None,
+        *,
+        name: str | None = None,
+        grace: float | None = 5.0,
+        preload: Sequence[str] = (),
+        spares: int = 1,
+    ) -> None:
+        faults = _manager_faults(name, grace, preload, spares)
+        if faults:
+            raise SpecError(faults)
+        self._tree = None if tree is None else as_spec(tree, name or "app")
+        self._name = _full_name(name or "app")
+        self._grace = grace
+        self._engine_options: dict[str, Any] = {"preload": tuple(preload), "spares": spares}
+        self._root: Root | None = None
+
+    def __repr__(self) -> str:
+        state = "open" if self._is_open else "not open"
+        return f"<Manager {self._name}, {state}>"
+
+    # --- opening and closing --------------------------------------------------------------------------------------------
+
+    @property
+    def _is_open(self) -> bool:
+        return self._root is not None and not self._root.closed
+
+    async def aopen(self) -> Self:
+        """Open it on the running loop. For where ``async with`` cannot stand, e.g. between two notebook cells.
+
+        Raises:
+            StateError: it is open already.
+        """
+        if self._is_open:
+            raise StateError(f"manager {self._name!r} is open already")
+        self._root = Root(self._name, self._tree, self._grace, **self._engine_options)
+        return self
+
+    async def aclose(self) -> None:
+        """Stop everything and wait until nothing is left. Any task may call it, any number of times."""
+        if self._root is not None:
+            await self._root.aclose()
+
+    async def __aenter__(self) -> Self:
+        return await self.aopen()
+
+    async def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        await self.aclose()
+        assert self._root is not None
+        untold = [failure for place in self._root.started if (failure := _untold(place)) is not None]
+        if not untold:
+            return
+        if error is None:
+            raise BaseExceptionGroup(f"{len(untold)} node(s) of {self._name} failed and nobody awaited them", untold)
+        for failure in untold:
+            error.add_note(f"meanwhile a node failed: {type(failure).__name__}: {failure}")
+
+    def __del__(self) -> None:
+        root = getattr(self, "_root", None)
+        if root is not None and not root.closed:
+            warnings.warn(f"manager {self._name!r} was not closed", ResourceWarning, source=self, stacklevel=1)
+            root.abandon()
+
+    def _opened(self) -> Root:
+        if self._root is None or self._root.closed:
+            raise StateError(f"manager {self._name!r} is not open: use `async with`, or aopen()")
+        return self._root
+
+    # --- running --------------------------------------------------------------------------------------------------------
+
+    @overload
+    async def start(self, spec: Spec[R], *, name: str | None = None, replace: bool = False) -> Handle[R]: ...
+    @overload
+    async def start(self, spec: Callable[[], R], *, name: str | None = None, replace: bool = False) -> Handle[R]: ...
+    async def start(self, spec: Any, *, name: str | None = None, replace: bool = False) -> Handle[Any]:
+        """Begin *spec* and return when it is ready.
+
+        Args:
+            name: instead of the spec's own. replace: stop a live node of this name first.
+
+        Raises:
+            StartFailed: it ended badly before it was ready; ``__cause__`` is its own exception.
+            SpecError: it cannot run as it stands. NameTaken: a live node has this name. StateError: the manager is not open.
+        """
+        root = self._opened()
+        place = await self._place(root, spec, name, replace)
+        handle = handle_of(root.supervisor, place)
+        root.begin(place)
+        root.retire(place)
+        try:
+            await handle.wait_ready()
+        except asyncio.CancelledError:
+            place.awaited = True
+            await root.end(place, "a cancelled start()")
+            raise
+        return handle
+
+    @overload
+    async def run(self, spec: None = None, *, rounds: int | None = 1, binding: bool = True) -> Any: ...
+    @overload
+    async def run(self, spec: Spec[R], *, rounds: int | None = 1, binding: bool = True) -> R: ...
+    @overload
+    async def run(self, spec: Callable[[], R], *, rounds: int | None = 1, binding: bool = True) -> R: ...
+    async def run(self, spec: Any = None, *, rounds: int | None = 1, binding: bool = True) -> Any:
+        """Run a spec (None: the manager's own tree) to its end, and return its result.
+
+        Opens and closes the manager when it is not open. Cancelled, it ends what it began before the cancellation goes on.
+
+        Args:
+            rounds: passes through the tree; None until stopped. binding: whether the members of the root group wait for each
+                other between rounds.
+
+        Raises:
+            ExceptionGroup: members of the group failed, nested as the groups are. What the target raised, for a single one.
+            SpecError: it cannot run as it stands. StateError: this tree runs already.
+        """
+        self.check_run(spec, rounds, binding)
+        if self._is_open:
+            return await self._run(self._opened(), spec, rounds, binding)
+        async with self:
+            return await self._run(self._opened(), spec, rounds, binding)
+
+    async def _run(self, root: Root, spec: Any, rounds: int | None, binding: bool) -> Any:
+        own = spec is None
+        if own:
+            place = root.tree
+            assert place is not None
+            root.engine.warm_up(kinds_below(place.spec))
+        else:
+            place = await self._place(root, spec, None, False)
+        exit = await root.run(place, rounds, binding, "a cancelled run()")
+        error = error_of(place, exit)
+        result = results_of(place) if place.spec._asyncproc.kind in GROUPS else place.result
+        if not own:
+            root.supervisor.forget(place)
+        if error is not None:
+            raise error
+        return result
+
+    def check_run(self, spec: Any, rounds: int | None, binding: bool) -> None:
+        """Raise SpecError, with all faults, for what :meth:`run` would refuse; nothing starts."""
+        if spec is None and self._tree is None:
+            raise SpecError([Fault(self._name, "spec", None, "is needed: this manager has no tree of its own")])
+        ran = self._tree if spec is None else as_spec(spec, self._name)
+        assert ran is not None
+        faults = tree_faults(ran, self._name)
+        if rounds is not None and (not isinstance(rounds, int) or isinstance(rounds, bool) or rounds < 0):
+            faults.append(Fault(self._name, "rounds", rounds, "must be an int >= 0, or None"))
+        if not binding and ran._asyncproc.kind != CONCURRENT:
+            faults.append(Fault(self._name, "binding", binding, f"needs a Concurrent root, not a {ran._asyncproc.kind}"))
+        if faults:
+            raise SpecError(faults)
+
+    async def _place(self, root: Root, spec: Any, name: str | None, replace: bool) -> Place:
+        ran = as_spec(spec, self._name)
+        made = ran._asyncproc.options.get("name") if name is None else name
+        faults = tree_faults(ran, f"{self._name}/{made or ran.made_name}")
+        if made is not None and (rule := name_fault(made)) is not None:
+            faults.append(Fault(self._name, "name", made, rule))
+        if faults:
+            raise SpecError(faults)
+        if made is None:
+            made = root.free_name(ran.made_name)
+        else:
+            await self._make_room(root, f"{root.supervisor.root.path}/{made}", replace)
+        root.engine.warm_up(kinds_below(ran))
+        return root.supervisor.add(ran, root.supervisor.root, made)
+
+    async def _make_room(self, root: Root, path: str, replace: bool) -> None:
+        old = root.supervisor.by_path.get(path)
+        if old is None:
+            return
+        if not old.view.finished or old not in root.started:
+            if not replace or old not in root.started:
+                raise NameTaken(f"node {path}: is {old.view.state.value}; give another name, or replace=True for a started one")
+            await handle_of(root.supervisor, old).stop()
+        if old.id in root.supervisor.places:
+            root.supervisor.forget(old)
+
+    def set(self, tree: Member) -> None:
+        """Replace the tree; only while nothing of the old one runs.
+
+        Raises:
+            StateError: the manager is open.
+        """
+        if self._is_open:
+            raise StateError(f"manager {self._name!r} is open: its tree can be set before aopen() and after aclose()")
+        self._tree = as_spec(tree, self._name)
+
+    # --- ending ---------------------------------------------------------------------------------------------------------
+
+    async def stop(self, grace: float | None = OWN) -> StopReport:
+        """Ask everything to end: what runs gets its ladder, nothing new starts, what was not begun is skipped.
+
+        Args:
+            grace: seconds between asking and killing, instead of each node's own; None: each ends its current work.
+        """
+        if not self._is_open:
+            return StopReport((), (), (), 0.0)
+        return await self._opened().stop(check_grace(self._name, grace), "manager.stop()")
+
+    async def kill(self) -> StopReport:
+        """End everything now; returns when all have really ended."""
+        if not self._is_open:
+            return StopReport((), (), (), 0.0)
+        return await self._opened().kill("manager.kill()")
+
+    @property
+    def stop_bound(self) -> float | None:
+        """Seconds that ``stop()`` takes at most; None when a node may take for ever."""
+        return 0.0 if self._root is None else self._root.stop_bound
+
+    # --- looking --------------------------------------------------------------------------------------------------------
+
+    def find(self, path: str) -> Handle[Any]:
+        """The node at *path*, with or without the manager's own name in front.
+
+        Raises:
+            UnknownNode: there is none, or it was forgotten.
+        """
+        root = self._known()
+        for candidate in (path, f"{self._name}/{path}"):
+            place = root.supervisor.by_path.get(candidate)
+            if place is not None:
+                return handle_of(root.supervisor, place)
+        raise UnknownNode(f"manager {self._name!r} has no node {path!r}")
+
+    def nodes(self, pattern: str = "**", *, state: State | None = None) -> Sequence[Handle[Any]]:
+        """Every node whose path matches a glob (``**`` any depth, ``*`` within one part), in order of the tree."""
+        root = self._known()
+        places = [root.supervisor.places[view.id] for view in root.supervisor.machine.subtree(root.supervisor.root.id)]
+        found = [place for place in places if _matches(place.path, pattern, self._name)]
+        handles = [
+            handle_of(root.supervisor, place) for place in found if place is not root.supervisor.root or place is root.tree
+        ]
+        return [handle for handle in handles if state is None or handle.state is state]
+
+    def forget_ended(self) -> int:
+        """Forget nodes that were started and have ended; returns how many."""
+        return self._opened().forget_ended()
+
+    def tree(self) -> Snapshot:
+        """A consistent picture of all nodes, as data: ``.text()``, ``.json()``."""
+        root = self._known()
+        return snapshot_of(root.supervisor)
+
+    def events(self) -> AsyncIterator[Transition]:
+        """Every transition from now on, in order, until the manager is closed. A slow reader loses the oldest, counted."""
+        root = self._opened()
+        events = Events(root.supervisor, lambda moved: True, lambda: root.closed)
+        root.supervisor.on_close.append(events.wake)
+        return events
+
+    def _known(self) -> Root:
+        if self._root is None:
+            raise StateError(f"manager {self._name!r} was never opened: it has no nodes yet")
+        return self._root
+
+
+def _manager_faults(name: Any, grace: Any, preload: Any, spares: Any) -> list[Fault]:
+    from asyncproc._core.options import HONOURED
+
+    path = str(name)
+    faults = []
+    if name is not None and (rule := name_fault(name)) is not None:
+        faults.append(Fault(path, "name", name, rule))
+    if (rule := HONOURED["grace"][1](grace)) is not None:
+        faults.append(Fault(path, "grace", grace, rule))
+    if isinstance(preload, str) or not all(isinstance(module, str) for module in preload):
+        faults.append(Fault(path, "preload", preload, "must be a sequence of module names"))
+    if not isinstance(spares, int) or isinstance(spares, bool) or spares < 0:
+        faults.append(Fault(path, "spares", spares, "must be an int >= 0"))
+    return faults
+
+
+def _full_name(name: str) -> str:
+    """A manager inside a child continues the child's path."""
+    try:
+        return f"{current().path}/{name}"
+    except StateError:
+        return name
+
+
+def _matches(path: str, pattern: str, root: str) -> bool:
+    parts = path.split("/")
+    return _match_parts(parts, pattern.split("/")) or (
+        path.startswith(f"{root}/") and _match_parts(path[len(root) + 1 :].split("/"), pattern.split("/"))
+    )
+
+
+def _match_parts(parts: list[str], patterns: list[str]) -> bool:
+    if not patterns:
+        return not parts
+    if patterns[0] == "**":
+        return any(_match_parts(parts[cut:], patterns[1:]) for cut in range(len(parts) + 1))
+    return bool(parts) and fnmatch.fnmatchcase(parts[0], patterns[0]) and _match_parts(parts[1:], patterns[1:])
+
+
+def _untold(place: Place) -> BaseException | None:
+    exit = place.view.exit
+    if exit is None or not exit.failed or place.awaited:
+        return None
+    return error_of(place, exit)

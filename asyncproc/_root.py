@@ -1,0 +1,213 @@
+"""The root of a tree: one owned task, a local engine and a supervisor. A manager stands on one.
+
+No scope of ours stays open in the user's task: opening and closing may happen in different tasks, and closing in a cancelled
+one. The owned task waits for the close and carries it through; whoever calls ``aclose`` only waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import warnings
+import weakref
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from asyncproc._core.exit import Exit
+from asyncproc._core.options import GROUPS
+from asyncproc._core.stop_report import StopReport
+from asyncproc._core.supervision.event import OWN, KillAsked, RunAsked, StopAsked
+from asyncproc._core.supervision.state import State
+from asyncproc._engines.local import LocalEngine
+from asyncproc._runtime.clock import LoopClock
+from asyncproc._spec.group import Concurrent
+from asyncproc._supervision.bounded import carry_through
+from asyncproc._supervision.supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from asyncproc._spec.base import Spec
+    from asyncproc._supervision.place import Place
+
+REAP = 1.5
+"""Seconds beyond its grace that a child's end may take: the reap, and the sweep of what it leaves behind."""
+ENDED_KEPT = 1000
+"""Ended nodes that are kept to be asked about; beyond that the oldest are forgotten, unless their failure is untold."""
+
+
+_open: weakref.WeakSet[Root] = weakref.WeakSet()
+
+
+def open_roots(loop: asyncio.AbstractEventLoop) -> list[Root]:
+    """The trees that are open on this loop."""
+    return [root for root in _open if not root.closed and root.loop is loop]
+
+
+class Root:
+    """An open tree, from :meth:`aopen` to the end of :meth:`aclose`.
+
+    Args:
+        name: first part of every path. tree: what the owner runs; None for a root that only holds what is started.
+        grace: for nodes that do not say their own. engine: options of the local engine.
+    """
+
+    def __init__(self, name: str, tree: Spec[Any] | None, grace: float | None, **engine: Any) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.engine = LocalEngine(self.loop, **engine)
+        self._closing = asyncio.Event()
+        own = tree is not None and tree._asyncproc.kind in GROUPS
+        root = tree if own and tree is not None else Concurrent(on_failure="continue")
+        self.supervisor = Supervisor(self.loop, self.engine, LoopClock(self.loop), name, root, grace)
+        self.tree: Place | None = self.supervisor.root if own else None
+        self._numbers: dict[str, int] = {}
+        if tree is not None and not own:
+            self.tree = self.supervisor.add(tree, self.supervisor.root, tree._asyncproc.options.get("name", tree.made_name))
+        self._ended: list[Place] = []
+        self.closed = False
+        self._name = name
+        _open.add(self)
+        self._task = self.loop.create_task(self._live(), name=f"asyncproc {name}")
+
+    # --- running --------------------------------------------------------------------------------------------------------
+
+    async def run(self, place: Place, rounds: int | None, binding: bool, by: str) -> Exit:
+        """Run a place and wait for its end; a cancellation ends the place first, within its bound."""
+        self.begin(place, rounds, binding)
+        return await self.ended(place, by)
+
+    def begin(self, place: Place, rounds: int | None = 1, binding: bool = True) -> None:
+        self.supervisor.demand(RunAsked(place.id, rounds, binding))
+
+    async def ended(self, place: Place, by: str) -> Exit:
+        place.awaited = True
+        try:
+            await self.supervisor.until(place, lambda: place.view.finished)
+        except asyncio.CancelledError:
+            await self.end(place, by)
+            raise
+        assert place.view.exit is not None
+        return place.view.exit
+
+    async def end(self, place: Place, by: str) -> None:
+        """End a place although the caller has been cancelled; cancelled once more, kill it."""
+        self.supervisor.post(StopAsked(place.id, OWN, by))
+        task = self.loop.create_task(self.supervisor.until(place, lambda: place.view.finished))
+        await carry_through(task, lambda: self.supervisor.post(KillAsked(place.id, by)))
+
+    def retire(self, place: Place) -> None:
+        """An ended node may be forgotten when others have come."""
+        self._ended.append(place)
+        if len(self._ended) > ENDED_KEPT:
+            kept = []
+            for old in self._ended[:-ENDED_KEPT]:
+                if self._may_forget(old):
+                    self.supervisor.forget(old)
+                elif old.id in self.supervisor.places:
+                    kept.append(old)
+            self._ended = kept + self._ended[-ENDED_KEPT:]
+
+    def _may_forget(self, place: Place) -> bool:
+        exit = place.view.exit
+        told = place.awaited or exit is None or not exit.failed
+        return place.id in self.supervisor.places and place.view.finished and told
+
+    def forget_ended(self) -> int:
+        """Forget every ended node below the root that was started, not planned."""
+        ended = [place for place in self.started if place.view.finished]
+        for place in ended:
+            self.supervisor.forget(place)
+        self._ended.clear()
+        return len(ended)
+
+    @property
+    def started(self) -> list[Place]:
+        """What was started below the root, in order of start."""
+        planned = {member.id for member in self.supervisor.root.members}
+        places = self.supervisor.places
+        return [places[id] for id in self.supervisor.root.view.children if id not in planned and places[id] is not self.tree]
+
+    def free_name(self, made: str) -> str:
+        """A name for a node that nobody named: numbered when it is not alone."""
+        by_path, root = self.supervisor.by_path, self.supervisor.root.path
+        if f"{root}/{made}" not in by_path:
+            self._numbers.pop(made, None)
+            return made
+        number = self._numbers.get(made, 1) + 1
+        while f"{root}/{made}-{number}" in by_path:
+            number += 1
+        self._numbers[made] = number
+        return f"{made}-{number}"
+
+    # --- ending ---------------------------------------------------------------------------------------------------------
+
+    def _live_places(self) -> list[Place]:
+        return [place for place in self.supervisor.places.values() if place.child is not None]
+
+    async def stop(self, grace: float | None, by: str) -> StopReport:
+        """Ask everybody to end, and wait until they have."""
+        return await self._end_all(lambda: StopAsked(self.supervisor.root.id, grace, by))
+
+    async def kill(self, by: str) -> StopReport:
+        """End everybody now, and wait until they have."""
+        return await self._end_all(lambda: KillAsked(self.supervisor.root.id, by))
+
+    async def _end_all(self, event: Callable[[], StopAsked | KillAsked]) -> StopReport:
+        begun = self.loop.time()
+        places = self._live_places()
+        self.supervisor.post(event())
+        for place in places:
+            await self.supervisor.until(place, lambda place=place: place.child is None)  # type: ignore[misc]  # bound now
+        for top in [self.tree, *self.started]:
+            if top is not None and top.view.state not in (State.CREATED, State.ENDED):
+                await self.supervisor.until(top, lambda top=top: top.view.finished)  # type: ignore[misc]  # bound now
+        return self._report(places, self.loop.time() - begun)
+
+    def _report(self, places: list[Place], duration: float) -> StopReport:
+        left = tuple(place.path for place in places if place.left)
+        killed = tuple(place.path for place in places if not place.left and place.view.exit and place.view.exit.killed)
+        ended = tuple(place.path for place in places if place.path not in left and place.path not in killed)
+        return StopReport(ended, killed, left, duration)
+
+    @property
+    def stop_bound(self) -> float | None:
+        """Seconds that a stop takes at most, from the graces of what is there; None without end."""
+        graces = [place.view.plan.grace for place in self.supervisor.places.values() if not place.members]
+        if any(grace is None for grace in graces):
+            return None
+        return max((grace for grace in graces if grace is not None), default=0.0) + REAP
+
+    async def aclose(self) -> None:
+        """End everything. Any task may call it, any number of times; a cancelled one too: then it is carried through first."""
+        self._closing.set()
+        try:
+            await asyncio.shield(self._task)
+        except asyncio.CancelledError:
+            if self._task.cancelled():  # the loop is being shut down
+                return
+            root = self.supervisor.root.id
+            await carry_through(self._task, lambda: self.supervisor.post(KillAsked(root, "a cancelled close")))
+            raise
+
+    async def _live(self) -> None:
+        try:
+            await self._closing.wait()
+            await self.stop(OWN, "leaving the manager")
+            await self.supervisor.aclose()
+            await self.engine.aclose()
+        except asyncio.CancelledError:
+            if not self._closing.is_set():
+                warnings.warn(f"manager {self._name!r} was not closed before its loop", ResourceWarning, stacklevel=1)
+            self.supervisor.post(KillAsked(self.supervisor.root.id, "the end of the loop"))
+            raise
+        finally:
+            self.closed = True
+            with suppress(RuntimeError):
+                self.engine.hang_up()
+            for wake in self.supervisor.on_close:
+                wake()
+
+    def abandon(self) -> None:
+        """The last resort, without a loop: the helpers end everybody."""
+        if not self.closed:
+            self.closed = True
+            self.engine.hang_up()

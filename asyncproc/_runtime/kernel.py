@@ -1,0 +1,149 @@
+"""The few calls to Linux that the helper processes need and the standard library lacks.
+
+Imported by warden, launcher, template and child: it loads nothing but C modules, because a helper has to be ready in
+about ten milliseconds.
+"""
+
+from __future__ import annotations
+
+import _ctypes
+import os
+import resource
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+RLIMIT_LOCKS = 10
+"""A limit without effect since Linux 2.4; the standard library does not name it. It carries a child's stamp."""
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
+_PR_SET_CHILD_SUBREAPER = 36
+_SIGKILL = 9
+
+_THIS_PROGRAM: Any = None
+_prctl = _ctypes.dlsym(_ctypes.dlopen(_THIS_PROGRAM, 2), "prctl")
+
+
+def become_subreaper() -> None:
+    """Adopt every descendant whose own parent ends."""
+    _call(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def die_with(parent: int) -> None:
+    """Get SIGKILL when *parent*, the process that forked this one, ends; at once if it has ended already.
+
+    Only for a parent with a single thread: the kernel means the thread that forked.
+    """
+    _call(_PR_SET_PDEATHSIG, _SIGKILL)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), _SIGKILL)
+
+
+def set_name(name: str) -> None:
+    """Show *name* (at most 15 bytes) in process listings."""
+    try:
+        with open("/proc/self/comm", "wb", buffering=0) as comm:
+            comm.write(name.encode()[:15])
+    except OSError:  # a name is a courtesy
+        pass
+
+
+def _call(option: int, value: int) -> None:
+    if _ctypes.call_function(_prctl, (option, value, 0, 0, 0)) != 0:
+        raise OSError(f"prctl({option}, {value}) failed")
+
+
+def direct_children() -> list[int]:
+    """The pids of this process's own and adopted children, ended ones that nobody has reaped included."""
+    pid = os.getpid()
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", "rb", buffering=0) as file:
+            return [int(word) for word in file.readall().split()]
+    except FileNotFoundError:  # a kernel without CONFIG_PROC_CHILDREN
+        return [int(name) for name in os.listdir("/proc") if name.isdigit() and _parent_of(name) == pid]
+
+
+def _parent_of(name: str) -> int:
+    try:
+        with open(f"/proc/{name}/stat", "rb", buffering=0) as file:
+            return int(file.readall().rpartition(b")")[2].split()[1])
+    except OSError:  # it has ended meanwhile
+        return -1
+
+
+def end_all_children() -> None:
+    """Kill every child and every descendant that falls to this process, and return when ``waitpid`` says that none is left.
+
+    A descendant becomes a direct child when its parent ends, before that parent can be reaped. So a pass that finds
+    nothing proves nothing: only ECHILD does.
+    """
+    while True:
+        found = direct_children()
+        for pid in found:
+            try:
+                os.kill(pid, _SIGKILL)
+            except ProcessLookupError:
+                pass
+        try:
+            # Blocking is safe only after a kill; with nothing found, somebody may have just arrived.
+            os.waitpid(-1, 0 if found else os.WNOHANG)
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            return
+
+
+# --- stamps: which child does an orphan come from -------------------------------------------------------------------
+#
+# A child's stamp is its soft RLIMIT_LOCKS. It survives fork, exec, setsid, a double fork and an emptied environment, and
+# cannot be raised past the hard limit, which is lowered to it. A manager owns the interval (top - width * COUNT, top); its
+# child number n bears the stamp top - n * width, and what that child's own manager hands out lies within the width below.
+
+COUNT = 1 << 20
+_WIDEST = 1 << 62
+
+
+def own_interval() -> tuple[int, int]:
+    """The stamps that this process may hand out, as ``(top, width)``; a width of 0 when none are left."""
+    hard = resource.getrlimit(RLIMIT_LOCKS)[1]
+    top = _WIDEST if hard == resource.RLIM_INFINITY else hard
+    width = _WIDEST
+    while width and top % width:
+        width //= COUNT
+    return top, width // COUNT
+
+
+def stamp_of(pid: int) -> int:
+    """The stamp that process *pid* bears; -1 when it has ended or bears none."""
+    try:
+        soft = resource.prlimit(pid, RLIMIT_LOCKS)[0]
+    except ProcessLookupError:
+        return -1
+    except PermissionError:  # another uid
+        soft = _stamp_from_limits(pid)
+    return -1 if soft == resource.RLIM_INFINITY else soft
+
+
+def _stamp_from_limits(pid: int) -> int:
+    try:
+        with open(f"/proc/{pid}/limits", "rb") as file:
+            for line in file:
+                if line.startswith(b"Max file locks"):
+                    word = line.split()[3]
+                    return -1 if word == b"unlimited" else int(word)
+    except OSError:
+        pass
+    return -1
+
+
+def close_all_but(kept: Iterable[int]) -> None:
+    """Close every descriptor of this process that is not in *kept*."""
+    low = 0
+    for fd in sorted(kept):
+        if low < fd:  # an empty range closes everything in CPython 3.11
+            os.closerange(low, fd)
+        low = fd + 1
+    os.closerange(low, 1 << 20)

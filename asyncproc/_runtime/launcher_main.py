@@ -1,0 +1,219 @@
+"""The launcher: starts commands and templates. It stays bare, so that a fork of it is cheap and clean."""
+
+from __future__ import annotations
+
+import _posixsubprocess
+import os
+import resource
+import select
+import sys
+
+from asyncproc._runtime import kernel
+from asyncproc._runtime.keeper import READY, RECORD, WARDEN_LOST, Keeper, Kept
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Never
+
+
+NO_HOOK: Any = None  # the type stubs forget that there may be none
+
+
+class Launcher(Keeper):
+    """A keeper that starts programs by vfork, and templates by fork."""
+
+    def __init__(self, fd: int, manager: int, warden: int) -> None:
+        super().__init__(fd, manager, kernel.own_interval())
+        kernel.set_name("aproc:launcher")
+        kernel.become_subreaper()
+        self.templates: set[int] = set()
+        self.hard_locks = resource.getrlimit(kernel.RLIMIT_LOCKS)[1]
+        self.warden = os.pidfd_open(warden)
+        self.poll.register(self.warden, select.POLLIN)
+        self.tell(RECORD.pack(READY, 0, 0, 0, os.getpid(), 0, 0.0, 0))
+
+    def on_readable(self, fd: int) -> None:
+        self.poll.unregister(fd)
+        os.close(fd)
+        self.tell(RECORD.pack(WARDEN_LOST, 0, 0, 0, 0, 0, 0.0, 0))
+
+    def on_request(self, request: tuple[Any, ...], fds: list[int]) -> None:
+        if request[0] == "template":
+            self._start_template(request[1], fds)
+        else:
+            self._start_command(request, fds)
+
+    def on_ended(self, kept: Kept) -> None:
+        if kept.number in self.templates:  # its children are orphans now, and all of them have to go
+            self.templates.discard(kept.number)
+            self.chasing = True
+            self.sweep()
+
+    # --- templates ----------------------------------------------------------------------------------------------------
+
+    def _start_template(self, number: int, fds: list[int]) -> None:
+        me = os.getpid()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            self._close(fds)
+            self.fail(number, "fork", error.errno or 0)
+            return
+        if pid == 0:
+            self._become_template(me, fds[0])
+        self._close(fds)
+        self.templates.add(number)
+        self.started(number, pid, 0)
+
+    def _become_template(self, launcher: int, fd: int) -> Never:
+        try:
+            kernel.die_with(launcher)
+            kernel.close_all_but((0, 1, 2, fd, self.manager))
+            from asyncproc._runtime.template_main import Template
+
+            Template(fd, self.manager).serve()
+        except BaseException:
+            sys.excepthook(*sys.exc_info())
+        finally:
+            os._exit(70)
+
+    # --- commands -----------------------------------------------------------------------------------------------------
+
+    def _start_command(self, request: tuple[Any, ...], fds: list[int]) -> None:
+        _, number, index, large = request[:4]
+        if large:
+            request = _read_memfd(fds.pop())
+        argv, programs, cwd, env, options = request[4:9]
+        try:
+            if options.get("slow"):
+                pid = self._fork_command(argv, programs, cwd, env, options, fds, index)
+            else:
+                pid = self._spawn(argv, programs, cwd, env, options, fds, index)
+        except StartError as error:
+            self.fail(number, error.step, error.errno)
+        else:
+            self.started(number, pid, index)
+        finally:
+            self._close(fds)
+
+    def _spawn(
+        self, argv: list[bytes], programs: list[bytes], cwd: bytes, env: list[bytes], options: Any, fds: list[int], index: int
+    ) -> int:
+        """The vfork path: everything is set by C code, and this process continues when the program runs."""
+        failure, report = os.pipe2(os.O_CLOEXEC)
+        stamp = self.top - index * self.width
+        try:
+            if self.width:
+                resource.setrlimit(kernel.RLIMIT_LOCKS, (stamp, self.hard_locks))
+            pid = _posixsubprocess.fork_exec(
+                argv, programs, True, (report,), os.fsdecode(cwd), env,
+                fds[0], -1, -1, fds[1], -1, fds[2], failure, report,
+                True, True, -1, None, None, None, options.get("umask", -1), NO_HOOK, True,
+            )  # fmt: skip
+            os.close(report)
+            report = -1
+            text = os.read(failure, 50000)
+        except OSError as error:
+            raise StartError("fork", error.errno or 0) from None
+        finally:
+            if self.width:
+                resource.setrlimit(kernel.RLIMIT_LOCKS, (self.hard_locks, self.hard_locks))
+            os.close(failure)
+            if report >= 0:
+                os.close(report)
+        if text:
+            os.waitpid(pid, 0)
+            _, errno, where = text.split(b":", 2)
+            raise StartError("cwd" if where.startswith(b"noexec") else "exec", int(errno, 16))
+        self._lower(pid, stamp)
+        return pid
+
+    def _lower(self, pid: int, stamp: int) -> None:
+        if self.width:
+            try:
+                resource.prlimit(pid, kernel.RLIMIT_LOCKS, (stamp, stamp))
+            except (ProcessLookupError, PermissionError):  # it has ended, or has another uid already
+                pass
+
+    def _fork_command(
+        self, argv: list[bytes], programs: list[bytes], cwd: bytes, env: list[bytes], options: Any, fds: list[int], index: int
+    ) -> int:
+        """The slow path, for what only code in the child can set: limits, niceness, processors, another user."""
+        failure, report = os.pipe2(os.O_CLOEXEC)
+        try:
+            pid = os.fork()
+        except OSError as error:
+            os.close(failure)
+            os.close(report)
+            raise StartError("fork", error.errno or 0) from None
+        if pid == 0:
+            _exec(argv, programs, cwd, env, options, fds, report, self.top - index * self.width if self.width else 0)
+        os.close(report)
+        text = os.read(failure, 1000)
+        os.close(failure)
+        if text:
+            os.waitpid(pid, 0)
+            step, errno = text.split(b":")
+            raise StartError(step.decode(), int(errno))
+        return pid
+
+    def _close(self, fds: list[int]) -> None:
+        for fd in fds:
+            os.close(fd)
+
+
+class StartError(Exception):
+    """A start failed at a named step."""
+
+    def __init__(self, step: str, errno: int) -> None:
+        self.step = step
+        self.errno = errno
+
+
+def _read_memfd(fd: int) -> tuple[Any, ...]:
+    import marshal
+
+    with open(fd, "rb") as file:
+        file.seek(0)
+        request: tuple[Any, ...] = marshal.load(file)
+    return request
+
+
+def _exec(
+    argv: list[bytes],
+    programs: list[bytes],
+    cwd: bytes,
+    env: list[bytes],
+    options: Any,
+    fds: list[int],
+    report: int,
+    stamp: int,
+) -> Never:
+    from asyncproc._runtime.limits import apply_limits
+
+    step = "fork"
+    try:
+        for target, fd in enumerate([os.dup(fd) for fd in fds]):  # dup: a source may be where another one goes
+            os.dup2(fd, target)
+        os.setsid()
+        if stamp:
+            resource.setrlimit(kernel.RLIMIT_LOCKS, (stamp, stamp))
+        step = "limits"
+        apply_limits(options)
+        step = "cwd"
+        os.chdir(cwd)
+        step = "exec"
+        failed = OSError(2, "")
+        for program in programs:
+            try:
+                os.execve(program, argv, dict(pair.split(b"=", 1) for pair in env))
+            except OSError as error:
+                if error.errno not in (2, 20):
+                    failed = error
+        raise failed
+    except KeyError:
+        os.write(report, b"user:2")
+    except (OSError, ValueError) as error:
+        os.write(report, b"%s:%d" % (step.encode(), getattr(error, "errno", 22) or 22))
+    finally:
+        os._exit(127)

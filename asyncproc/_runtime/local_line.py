@@ -1,0 +1,122 @@
+"""The line of a child that lives in the manager's own process: a thread, or a coroutine on the manager's loop.
+
+Values pass as they are, without being pickled; there may be at most 64 on their way in each direction.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from asyncproc._ipc.frame import WINDOW
+
+if TYPE_CHECKING:
+    from asyncproc.abc import Watcher
+
+SIZE = WINDOW // 64
+"""What one value counts as; nobody knows what it weighs."""
+
+
+class LocalLine:
+    """Both ends of it: the child's is used on the child's thread, the rest on the manager's loop.
+
+    One lock guards what both see. Whoever waits on a loop is woken there; whoever waits in a thread, by the condition.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, watcher: Watcher) -> None:
+        self._loop = loop
+        self._watcher = watcher
+        self._news = threading.Condition()
+        self._values: deque[Any] = deque()
+        self._sent = 0
+        self._stopping = False
+        self._waiting: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
+
+    # --- the manager's side ---------------------------------------------------------------------------------------------
+
+    def ask_to_stop(self) -> None:
+        self._change(lambda: setattr(self, "_stopping", True))
+
+    def put(self, value: object) -> int:
+        self._change(lambda: self._values.append(value))
+        return SIZE
+
+    def credit(self, count: int) -> None:
+        self._change(lambda: setattr(self, "_sent", self._sent - count))
+
+    def _change(self, change: Callable[[], object]) -> None:
+        with self._news:
+            change()
+            waiting, self._waiting = self._waiting, []
+            self._news.notify_all()
+        for loop, future in waiting:
+            _post(loop, partial(_wake, future))
+
+    # --- the child's side -----------------------------------------------------------------------------------------------
+
+    @property
+    def stopping(self) -> bool:
+        return self._stopping
+
+    async def wait_stopping(self) -> None:
+        await self._until(lambda: self._stopping)
+
+    async def send(self, value: object) -> None:
+        await self._until(self._has_room)
+        self._hand_over(value)
+
+    async def receive(self) -> Any:
+        await self._until(lambda: bool(self._values))
+        return self._take()
+
+    def send_blocking(self, value: object, timeout: float | None) -> None:
+        with self._news:
+            if not self._news.wait_for(self._has_room, timeout):
+                raise TimeoutError(f"send: the manager took nothing for {timeout} s")
+        self._hand_over(value)
+
+    def receive_blocking(self, timeout: float | None) -> Any:
+        with self._news:
+            if not self._news.wait_for(lambda: self._values, timeout):
+                raise TimeoutError(f"receive: nothing came for {timeout} s")
+        return self._take()
+
+    def _has_room(self) -> bool:
+        return self._sent < WINDOW
+
+    def _hand_over(self, value: object) -> None:
+        with self._news:
+            self._sent += SIZE
+        _post(self._loop, lambda: self._watcher.on_value(lambda: value, SIZE))
+
+    def _take(self) -> Any:
+        with self._news:
+            value = self._values.popleft()
+        _post(self._loop, lambda: self._watcher.on_credit(SIZE))
+        return value
+
+    async def _until(self, ready: Callable[[], bool]) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            with self._news:
+                if ready():
+                    return
+                future: asyncio.Future[None] = loop.create_future()
+                self._waiting.append((loop, future))
+            await future
+
+
+def _wake(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def _post(loop: asyncio.AbstractEventLoop, call: Callable[[], object]) -> None:
+    try:
+        loop.call_soon_threadsafe(call)
+    except RuntimeError:  # that loop has been closed: nobody is left to be told
+        pass

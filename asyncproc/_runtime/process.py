@@ -1,0 +1,238 @@
+"""A Python child process, as the manager holds it: one channel, its streams, and how it ended.
+
+*The order of the last things.* What a child has sent is in our socket before its keeper can tell its end, but the loop may hand
+out the two in either order. So the end drains the channel first, then settles; it never waits for end-of-file, which a
+grandchild may hold back. End-of-file without an end: the connection is lost, the process is not; it gets a second, then KILL.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from asyncproc._core.exit import Exit, Phase, Reason
+from asyncproc._core.supervision.action import Rung
+from asyncproc._ipc.channel import Channel
+from asyncproc._ipc.codec import decode, encode
+from asyncproc._ipc.frame import CONTROL, ERROR, RESULT, VALUE
+from asyncproc._ipc.message import Acknowledged, Credit, Ready, decode_message
+from asyncproc._ipc.remote_error import unpack_error
+from asyncproc.errors import ChannelBroken, DecodeError
+
+if TYPE_CHECKING:
+    from asyncproc._runtime.chain import Chain, KeeperLink
+    from asyncproc._runtime.stdio import Streams
+    from asyncproc.abc import Order, Watcher
+
+SILENT_TOO_LONG = 1.0
+"""Seconds that a child may live on after its connection has ended."""
+
+
+class ProcessChild:
+    """A Python child, from the request for it to its exit."""
+
+    __slots__ = (
+        "_acknowledged",
+        "_asked",
+        "_broken",
+        "_channel",
+        "_chain",
+        "_error",
+        "_index",
+        "_link",
+        "_loop",
+        "_number",
+        "_order",
+        "_outcome",
+        "_ready",
+        "_started",
+        "_streams",
+        "_watcher",
+        "ended",
+        "pid",
+    )
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, chain: Chain, sock: socket.socket, number: int, index: int, link: KeeperLink
+    ) -> None:
+        self.pid: int | None = None
+        self.ended = False
+        self._loop = loop
+        self._chain = chain
+        self._link = link
+        self._number = number
+        self._index = index
+        self._order: Order | None = None
+        self._watcher: Watcher | None = None
+        self._streams: Streams | None = None
+        self._started = loop.time()
+        self._ready = False
+        self._acknowledged = False
+        self._asked = False
+        self._error: BaseException | None = None
+        self._outcome: tuple[int, bytes] | None = None
+        self._broken: asyncio.TimerHandle | None = None
+        self._channel = Channel(loop, sock, self._on_frame, self._on_channel_end)
+        link.children[number] = self
+
+    def assign(self, order: Order, description: dict[str, Any], streams: Streams, watcher: Watcher) -> None:
+        """Tell the process what it is."""
+        self._order = order
+        self._watcher = watcher
+        self._streams = streams
+        self._started = self._loop.time()
+        self._channel.spawn(description, streams.fds)
+        streams.handed_over()
+        if self.pid is not None:
+            watcher.on_spawned(self.pid)
+
+    # --- what its keeper tells ------------------------------------------------------------------------------------------
+
+    def on_spawned(self, pid: int) -> None:
+        self.pid = pid
+        if self._watcher is not None:
+            self._watcher.on_spawned(pid)
+            if self._ready:
+                self._watcher.on_ready()
+
+    def on_start_failed(self, step: str, errno: int) -> None:
+        error = OSError(errno, os.strerror(errno))
+        error.add_note(f"step: {step}")
+        self._settle(Reason.CRASHED, error=error)
+
+    def on_process_ended(self, status: int, cpu: float, peak_memory: int) -> None:
+        self._channel.drain()
+        killed_by = signal.Signals(os.WTERMSIG(status)) if os.WIFSIGNALED(status) else None
+        code = None if killed_by else os.WEXITSTATUS(status)
+        well = self._outcome is not None and self._outcome[0] == RESULT
+        if self._outcome is None and self._error is None and killed_by is None and code == 0 and self._order is not None:
+            self._error = ChannelBroken(f"{self._order.path} ended with code 0 and without a result (os._exit?)")
+        reason = Reason.FINISHED if well else Reason.CRASHED
+        self._settle(reason, code=code, signal=None if well else killed_by, cpu=cpu, peak_memory=peak_memory)
+
+    def on_lost(self) -> None:
+        self._channel.drain()
+        well = self._outcome is not None and self._outcome[0] == RESULT
+        self._settle(Reason.FINISHED if well else Reason.LOST)
+
+    # --- what the child tells -------------------------------------------------------------------------------------------
+
+    def _on_frame(self, kind: int, body: bytes) -> None:
+        watcher = self._watcher
+        if watcher is None:
+            return
+        if kind == VALUE:
+            watcher.on_value(partial(decode, body, "value"), len(body))
+        elif kind in (RESULT, ERROR):
+            self._outcome = (kind, body)
+        elif kind == CONTROL:
+            self._on_message(body, watcher)
+
+    def _on_message(self, body: bytes, watcher: Watcher) -> None:
+        try:
+            message = decode_message(body)
+        except DecodeError as error:
+            self._on_channel_end(error)
+            return
+        match message:
+            case Ready():
+                self._ready = True
+                if self.pid is not None:
+                    watcher.on_ready()
+            case Acknowledged():
+                watcher.on_acknowledged()
+            case Credit(count):
+                watcher.on_credit(count)
+
+    def _on_channel_end(self, error: DecodeError | None) -> None:
+        if self._broken is None:
+            self._error = error
+            if error is not None:  # it talks nonsense: its word is worth nothing any more
+                self._channel.close()
+                self._kill()
+            self._broken = self._loop.call_later(SILENT_TOO_LONG, self._on_silence)
+
+    def _on_silence(self) -> None:
+        if self._error is None and self._outcome is None and self._order is not None:
+            self._error = ChannelBroken(f"{self._order.path} closed its channel and lived on")
+        if self._outcome is None:
+            self._kill()
+
+    # --- what the manager wants -----------------------------------------------------------------------------------------
+
+    def take_rung(self, rung: Rung) -> None:
+        if not self._asked:
+            self._asked = True
+            self._link.request("ending", self._number)
+        if rung is Rung.KILL:
+            self._kill()
+        elif rung is Rung.TERM:
+            self.signal(signal.SIGTERM)
+            self.signal(signal.SIGCONT)
+        else:
+            self._channel.control("stop", rung is Rung.ASK)
+
+    def signal(self, number: int) -> None:
+        self._link.request("signal", self._number, int(number), False)
+
+    def _kill(self) -> None:
+        self._link.request("kill", self._number)
+
+    def abandon(self) -> None:
+        self._link.children.pop(self._number, None)
+        self._settle(Reason.LOST, killed=True)
+
+    def send_value(self, value: object) -> int:
+        body = encode(value, "value")
+        self._channel.value(VALUE, body)
+        return len(body)
+
+    def send_credit(self, count: int) -> None:
+        self._channel.control("credit", count)
+
+    def dismiss(self) -> None:
+        """Let a spare go: it ends when its channel does."""
+        self._channel.close()
+
+    # --- the end --------------------------------------------------------------------------------------------------------
+
+    def _settle(self, reason: Reason, **facts: Any) -> None:
+        if self._broken is not None:
+            self._broken.cancel()
+        self._channel.close()
+        self._chain.free_index(self._index)
+        self.ended = True
+        if self._watcher is None or self._order is None or self._streams is None:
+            return
+        result, error = self._result()
+        if error is not None and reason is Reason.FINISHED:
+            reason = Reason.CRASHED
+        facts.setdefault("error", error or self._error if reason is not Reason.FINISHED else None)
+        self._streams.drain()
+        exit = Exit(
+            self._order.path,
+            self._order.incarnation,
+            reason,
+            pid=self.pid,
+            phase=Phase.LOOP if error is not None and self._ready else None,
+            duration=self._loop.time() - self._started,
+            stderr_tail=self._streams.stderr_tail(),
+            **facts,
+        )
+        self._streams.finish()
+        self._watcher.on_exit(exit, result)
+
+    def _result(self) -> tuple[Any, BaseException | None]:
+        if self._outcome is None:
+            return None, None
+        kind, body = self._outcome
+        if kind == ERROR:
+            return None, unpack_error(body)
+        try:
+            return decode(body, "result"), None
+        except DecodeError as error:
+            return None, error

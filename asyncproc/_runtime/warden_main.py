@@ -1,0 +1,63 @@
+"""The warden: waits for the end of the manager or of the launcher, then ends whoever is left.
+
+It forks the launcher and does nothing else. Being a subreaper above it, it inherits every process of the launcher that the
+launcher, killed, can no longer end itself; its own exit is the proof that nobody is left.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+
+from asyncproc._runtime import kernel
+from asyncproc._runtime.keeper import calm_signals
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Never
+
+
+def main(lifeline: int, requests: int, manager: int) -> None:
+    """Run as the process that the manager spawned; does not return.
+
+    Args:
+        lifeline: a socket that ends with the manager, or when the manager closes the chain.
+        requests: the launcher's socket.
+        manager: pid of the manager.
+    """
+    calm_signals()
+    kernel.close_all_but((0, 1, 2, lifeline, requests))
+    os.chdir("/")
+    os.setpgid(0, 0)
+    kernel.become_subreaper()
+    watch = os.pidfd_open(manager)
+    if os.getppid() != manager:  # it ended before we could watch it: the pid may be somebody else's by now
+        os._exit(0)
+    launcher = os.fork()
+    if launcher == 0:
+        _become_launcher(lifeline, requests, watch)
+    kernel.set_name("aproc:warden")
+    os.close(requests)
+    _wait_for_any(watch, lifeline, os.pidfd_open(launcher))
+    kernel.end_all_children()
+    os._exit(0)
+
+
+def _become_launcher(lifeline: int, requests: int, watch: int) -> Never:
+    try:
+        os.close(lifeline)
+        from asyncproc._runtime.launcher_main import Launcher
+
+        Launcher(requests, watch, os.getppid()).serve()
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        os._exit(70)
+
+
+def _wait_for_any(*fds: int) -> None:
+    poll = select.poll()
+    for fd in fds:
+        poll.register(fd, select.POLLIN)
+    poll.poll()

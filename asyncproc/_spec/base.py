@@ -1,0 +1,142 @@
+"""What every spec is: a frozen description with a kind, options and perhaps members. It starts nothing and knows no manager."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable, Collection, Mapping
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeAlias, TypedDict
+
+from asyncproc._core.exit import Exit
+from asyncproc._core.options import option_faults
+from asyncproc.errors import Fault, SpecError
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    from asyncproc._supervision.handle import Handle
+
+    T_co = TypeVar("T_co", default=Any, covariant=True)
+else:
+    from typing import TypeVar
+
+    T_co = TypeVar("T_co", covariant=True)
+
+Path: TypeAlias = str | os.PathLike[str]
+Restart: TypeAlias = Literal["permanent", "transient", "temporary"] | Callable[[Exit], bool]
+Callback: TypeAlias = "Callable[[Handle[Any]], object]"
+
+
+class Options(TypedDict, total=False):
+    """Options of every spec."""
+
+    name: str
+    scale: int
+    restart: Restart
+    start_timeout: float | None
+    timeout: float | None
+    grace: float | None
+    starting: Callback | None
+    started: Callback | None
+    ended: Callback | None
+    metadata: Mapping[str, Any]
+
+
+class LoopOptions(Options, total=False):
+    """Options of what runs a target."""
+
+    loops: int | None
+    on_stop: Literal["cancel", "finish"]
+
+
+class OsOptions(TypedDict, total=False):
+    """Options of what is a process."""
+
+    env: Mapping[str, str | None]
+    inherit_env: bool
+    cwd: Path
+    umask: int
+    nice: int
+    cpus: Collection[int]
+    rlimits: Mapping[str, int | tuple[int, int]]
+    stdout: Literal["capture", "tee", "inherit", "null"] | Path
+    stderr: Literal["capture", "tee", "inherit", "null", "stdout"] | Path
+
+
+class ProcessOptions(LoopOptions, OsOptions, total=False):
+    """Options of a Process."""
+
+
+class CommandOptions(Options, OsOptions, total=False):
+    """Options of a Command."""
+
+    stdin: str | bytes
+    shell: bool
+    encoding: str | None
+    ok_codes: Collection[int]
+    stop_signal: str | int
+    max_output: int
+
+
+class Described:
+    """What a spec holds; in one private attribute, so that all other names on it are the user's."""
+
+    __slots__ = ("args", "kind", "kwargs", "members", "options", "target")
+
+    def __init__(
+        self,
+        kind: str,
+        options: Mapping[str, Any],
+        target: Callable[..., Any] | None = None,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        members: tuple[Spec[Any], ...] = (),
+    ) -> None:
+        self.kind = kind
+        self.options = dict(options)
+        self.target = target
+        self.args = args
+        self.kwargs = dict(kwargs or {})
+        self.members = members
+
+
+class Spec(Generic[T_co]):
+    """A frozen description of what is to run; awaiting it, once it runs, gives a ``T``. Reusable, also within one tree."""
+
+    _asyncproc: Described
+
+    def with_options(self, **changes: Any) -> Self:
+        """A copy with other options.
+
+        Raises:
+            SpecError: an option is wrong, with all faults.
+        """
+        made = copy.copy(self)
+        old = self._asyncproc
+        described = Described(old.kind, {**old.options, **changes}, old.target, old.args, old.kwargs, old.members)
+        object.__setattr__(made, "_asyncproc", described)
+        made._check()
+        return made
+
+    @property
+    def made_name(self) -> str:
+        """The name of a node that nobody named."""
+        raise NotImplementedError
+
+    def _faults(self, path: str) -> list[Fault]:
+        return option_faults(self._asyncproc.kind, path, self._asyncproc.options)
+
+    def _check(self) -> None:
+        name = self._asyncproc.options.get("name", self.made_name)
+        faults = self._faults(name if isinstance(name, str) else repr(name))
+        if faults:
+            raise SpecError(faults)
+
+    def __repr__(self) -> str:
+        described = self._asyncproc
+        options = "".join(f", {name}={value!r}" for name, value in described.options.items() if name not in _UNSHOWN)
+        return f"{type(self).__name__}({self.made_name}{options})"
+
+
+_UNSHOWN = frozenset({"env", "metadata", "stdin"})
+"""Values that stand in no log, error or picture."""

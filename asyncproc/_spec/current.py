@@ -1,0 +1,153 @@
+"""What a child knows of itself: ``current()``.
+
+The same object in a process, a thread and a coroutine. What differs, how a value travels and how a stop is heard, is the
+:class:`Line` that the runtime hands over. Imported in every child, so it loads nothing heavy.
+"""
+
+from __future__ import annotations
+
+import os
+from _contextvars import ContextVar
+
+from asyncproc.errors import StateError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Protocol
+
+    class Line(Protocol):
+        """A child's connection to its manager."""
+
+        @property
+        def stopping(self) -> bool: ...
+        async def wait_stopping(self) -> None: ...
+        async def send(self, value: object) -> None: ...
+        async def receive(self) -> Any: ...
+        def send_blocking(self, value: object, timeout: float | None) -> None: ...
+        def receive_blocking(self, timeout: float | None) -> Any: ...
+
+
+class Current:
+    """A child's view of itself. Read-only; get it from :func:`current` inside the child.
+
+    Attributes:
+        name: the node's name. path: its path in the tree, e.g. ``app/build/index``.
+        incarnation: which run of the node this is, from 1. round: which pass through the tree, from 1.
+        level: depth in the tree: 0 for a single item as root, 1 in the root group.
+        current_loop: the loop that runs, from 1. loops: how many there are to be.
+        metadata: what the spec said, joined with name, pid, current_loop and loops.
+        vars: an empty object for the child's own use.
+    """
+
+    __slots__ = ("_line", "_metadata", "current_loop", "incarnation", "level", "loops", "name", "path", "round", "vars")
+
+    def __init__(self, line: Line, path: str, incarnation: int, round: int, level: int, metadata: dict[str, Any]) -> None:
+        self._line = line
+        self.path = path
+        self.name = path.rpartition("/")[2]
+        self.incarnation = incarnation
+        self.round = round
+        self.level = level
+        self.current_loop = 1
+        self.loops: int | None = 1
+        self.vars = Vars()
+        self._metadata = metadata
+
+    def __repr__(self) -> str:
+        return f"<Current {self.path} incarnation {self.incarnation}, round {self.round}>"
+
+    @property
+    def pid(self) -> int:
+        """The process that this code runs in."""
+        return os.getpid()
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """A new dict on each call."""
+        own = {"name": self.name, "pid": self.pid, "current_loop": self.current_loop, "loops": self.loops}
+        return {"remove_on_process_join": True, **self._metadata, **own}
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the manager has asked this child to end. Plain code looks at it now and then; a coroutine is cancelled."""
+        return self._line.stopping
+
+    async def wait_stopping(self) -> None:
+        """Wait until the manager asks this child to end."""
+        await self._line.wait_stopping()
+
+    async def send(self, value: object) -> None:
+        """Send *value* to whoever holds the handle; waits while more than 1 MiB is on its way.
+
+        Raises:
+            EncodeError: the value cannot be sent; nothing was. ChannelBroken: the manager is gone.
+        """
+        await self._line.send(value)
+
+    async def receive(self) -> Any:
+        """The next value that was sent by ``handle.send``.
+
+        Raises:
+            DecodeError: a value arrived that cannot be rebuilt here. ChannelBroken: the manager is gone.
+        """
+        return await self._line.receive()
+
+    @property
+    def sync(self) -> BlockingCurrent:
+        """The blocking face, for plain functions."""
+        return BlockingCurrent(self._line)
+
+
+class BlockingCurrent:
+    """``current().sync``: what awaits, for code without a loop."""
+
+    __slots__ = ("_line",)
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
+
+    def send(self, value: object, *, timeout: float | None = None) -> None:
+        """Send *value* to whoever holds the handle; TimeoutError after *timeout* seconds without room."""
+        _refuse_on_a_loop()
+        self._line.send_blocking(value, timeout)
+
+    def receive(self, *, timeout: float | None = None) -> Any:
+        """The next value that was sent by ``handle.send``; TimeoutError after *timeout* seconds."""
+        _refuse_on_a_loop()
+        return self._line.receive_blocking(timeout)
+
+
+class Vars:
+    """An empty object for a child's own use."""
+
+
+def _refuse_on_a_loop() -> None:
+    from _asyncio import _get_running_loop
+
+    if _get_running_loop() is not None:
+        raise StateError("current().sync blocks, and this thread runs an event loop: await the same call without .sync")
+
+
+_of_context: ContextVar[Current | None] = ContextVar("asyncproc.current", default=None)
+_of_process: Current | None = None
+
+
+def current() -> Current:
+    """The child that this code runs in.
+
+    Raises:
+        StateError: this code runs in no child.
+    """
+    found = _of_context.get() or _of_process
+    if found is None:
+        raise StateError("current() is for code that runs in a child: this code runs in none")
+    return found
+
+
+def set_current(view: Current | None, *, process: bool = False) -> None:
+    """Make *view* what :func:`current` gives: in this context, or (*process*) everywhere in this process."""
+    global _of_process
+    if process:
+        _of_process = view
+    else:
+        _of_context.set(view)

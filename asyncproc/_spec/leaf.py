@@ -1,0 +1,308 @@
+"""What runs a target: ``Process``, ``Thread``, ``Coroutine``. The three are spelled alike and differ in where the code runs."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Coroutine as CoroutineType
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVarTuple, Unpack, overload
+
+from asyncproc._core import options as kinds
+from asyncproc._core.names import legal
+from asyncproc._spec.base import Described, LoopOptions, ProcessOptions, Spec
+from asyncproc._spec.current import Current, current
+from asyncproc.errors import Fault, SpecError
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    T = TypeVar("T", default=Any)
+else:
+    from typing import TypeVar
+
+    T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+RESERVED = frozenset(
+    {
+        "name",
+        "pid",
+        "current_loop",
+        "loops",
+        "is_last_loop",
+        "last_loop_time",
+        "metadata",
+        "namespace",
+        "store",
+        "shared",
+        "log",
+    }
+    | {"sync", "loop_report", "rejoin", "force_finish", "ready", "background", "send", "receive"}
+    | {"on_start", "before_loop", "loop", "after_loop", "on_finish"}
+)
+"""What the framework keeps on ``self`` of the class form."""
+HOOKS = ("on_start", "before_loop", "after_loop", "on_finish")
+
+
+class Body(Spec[T]):
+    """A target and its arguments, or a class with a ``loop`` method."""
+
+    KIND: ClassVar[str]
+    _defaults: ClassVar[dict[str, Any]] = {}
+
+    def __new__(cls, *args: Any, **options: Any) -> Body[T]:
+        made = super().__new__(cls)
+        # A user's __init__ need not call super: what it does not say is said here.
+        object.__setattr__(made, "_asyncproc", Described(cls.KIND, cls._defaults))
+        return made
+
+    def _describe(
+        self,
+        target: Callable[..., Any] | None,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any] | None,
+        options: Mapping[str, Any],
+    ) -> None:
+        described = Described(
+            self.KIND, {**self._defaults, **options}, target, args, kwargs if isinstance(kwargs, Mapping) else {}
+        )
+        object.__setattr__(self, "_asyncproc", described)
+        hint = _spelling_fault(self, kwargs, options)
+        if hint is not None:
+            raise SpecError([hint])
+        self._check()
+
+    def _faults(self, path: str) -> list[Fault]:
+        described = self._asyncproc
+        faults = super()._faults(path)
+        method = getattr(type(self), "loop", None)
+        if described.target is None:
+            if method is None:
+                faults.append(Fault(path, "target", None, "is needed, or a class with a method `loop`"))
+            faults += [
+                Fault(path, hook, type(self).__name__, "is not supported by this version")
+                for hook in HOOKS
+                if hasattr(type(self), hook)
+            ]
+        elif not callable(described.target):
+            faults.append(Fault(path, "target", described.target, "must be callable"))
+        elif method is not None:
+            faults.append(Fault(path, "target", described.target, "cannot be given beside a method `loop`"))
+        else:
+            faults += _argument_faults(path, described)
+        if self.KIND == kinds.COROUTINE and not faults and not is_async(self.work):
+            faults.append(
+                Fault(path, "target", self.work, "must be a coroutine function: a plain one would block the loop; use Thread")
+            )
+        return faults
+
+    @property
+    def made_name(self) -> str:
+        target = self._asyncproc.target
+        return legal(type(self).__name__ if target is None else name_of(target))
+
+    @property
+    def work(self) -> Callable[..., Any]:
+        """What is called in the child."""
+        target = self._asyncproc.target
+        return self.loop if target is None else target
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in RESERVED:
+            raise SpecError([Fault(type(self).__name__, name, value, "is the framework's own name: choose another")])
+        object.__setattr__(self, name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        # In the child, `self` answers as current() does; in the owner it is a description and has none of this.
+        if name in RESERVED and name not in ("loop", *HOOKS):
+            return getattr(_view(self), name)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+
+def _view(spec: Body[Any]) -> Current:
+    try:
+        return current()
+    except Exception:
+        raise AttributeError(f"{type(spec).__name__} runs nowhere yet: ask its handle") from None
+
+
+def name_of(target: Any) -> str:
+    """What a callable is called."""
+    while isinstance(target, functools.partial):
+        target = target.func
+    found = getattr(target, "__name__", None)
+    return found if isinstance(found, str) else type(target).__name__
+
+
+def is_async(target: Any) -> bool:
+    """Whether calling *target* gives something to await; also for partials and objects with an async ``__call__``."""
+    while isinstance(target, functools.partial):
+        target = target.func
+    if inspect.iscoroutinefunction(target):
+        return True
+    return (
+        not inspect.isroutine(target)
+        and not isinstance(target, type)
+        and inspect.iscoroutinefunction(getattr(target, "__call__", None))
+    )
+
+
+def _spelling_fault(spec: Body[Any], kwargs: object, options: Mapping[str, Any]) -> Fault | None:
+    name = spec.made_name
+    if "target" in options or "args" in options:
+        rule = f"is not how it is spelled: write {type(spec).__name__}(target, *args, kwargs={{...}})"
+        return Fault(name, "target" if "target" in options else "args", options.get("target", options.get("args")), rule)
+    if kwargs is not None and not isinstance(kwargs, Mapping):
+        return Fault(name, "kwargs", kwargs, "must be a mapping of the target's keyword arguments")
+    return None
+
+
+def _argument_faults(path: str, described: Described) -> list[Fault]:
+    assert described.target is not None
+    try:
+        signature = inspect.signature(described.target)
+    except (ValueError, TypeError):  # a builtin that does not tell
+        return []
+    try:
+        signature.bind_partial(*described.args, **described.kwargs)
+    except TypeError as error:
+        return [Fault(path, "args", described.args, f"do not fit {name_of(described.target)}{signature}: {error}")]
+    return []
+
+
+def missing_faults(path: str, spec: Spec[Any]) -> list[Fault]:
+    """Arguments that the target needs and nothing will add; asked when the spec is about to start."""
+    if not isinstance(spec, Body) or spec._asyncproc.target is None:
+        return []
+    described = spec._asyncproc
+    try:
+        inspect.signature(spec.work).bind(*described.args, **described.kwargs)
+    except TypeError as error:
+        return [Fault(path, "args", described.args, f"do not fit {name_of(spec.work)}: {error}")]
+    except ValueError:
+        pass
+    return []
+
+
+class Process(Body[T]):
+    """Run a target in a child process of its own.
+
+    ``Process(target, *args, kwargs=None, **options)``: what follows the target positionally is the target's, keywords are ours.
+    Subclasses define ``loop`` instead; keywords of the class statement are defaults for its instances.
+
+    Raises:
+        SpecError: an option, the target or its arguments are wrong; all faults at once, before anything starts.
+    """
+
+    KIND = kinds.PROCESS
+
+    def __init_subclass__(cls, **defaults: Unpack[ProcessOptions]) -> None:
+        super().__init_subclass__()
+        cls._defaults = {**cls._defaults, **defaults}
+
+    @overload
+    def __init__(self, **options: Unpack[ProcessOptions]) -> None: ...
+    @overload
+    def __init__(
+        self,
+        target: Callable[[Unpack[Ts]], CoroutineType[Any, Any, T]],
+        /,
+        *args: Unpack[Ts],
+        kwargs: None = None,
+        **options: Unpack[ProcessOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self, target: Callable[[Unpack[Ts]], T], /, *args: Unpack[Ts], kwargs: None = None, **options: Unpack[ProcessOptions]
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        target: Callable[..., CoroutineType[Any, Any, T]],
+        /,
+        *args: Any,
+        kwargs: Mapping[str, Any],
+        **options: Unpack[ProcessOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self, target: Callable[..., T], /, *args: Any, kwargs: Mapping[str, Any], **options: Unpack[ProcessOptions]
+    ) -> None: ...
+    def __init__(  # type: ignore[misc]  # *args of a TypeVarTuple has no type that an implementation could give
+        self, target: Any = None, /, *args: Unpack[Ts], kwargs: Mapping[str, Any] | None = None, **options: Any
+    ) -> None:
+        self._describe(target, args, kwargs, options)
+
+
+class Thread(Body[T]):
+    """Run a target in a thread of this process; spelled as :class:`Process`. A thread cannot be killed, only given up."""
+
+    KIND = kinds.THREAD
+
+    def __init_subclass__(cls, **defaults: Unpack[LoopOptions]) -> None:
+        super().__init_subclass__()
+        cls._defaults = {**cls._defaults, **defaults}
+
+    @overload
+    def __init__(self, **options: Unpack[LoopOptions]) -> None: ...
+    @overload
+    def __init__(
+        self,
+        target: Callable[[Unpack[Ts]], CoroutineType[Any, Any, T]],
+        /,
+        *args: Unpack[Ts],
+        kwargs: None = None,
+        **options: Unpack[LoopOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self, target: Callable[[Unpack[Ts]], T], /, *args: Unpack[Ts], kwargs: None = None, **options: Unpack[LoopOptions]
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        target: Callable[..., CoroutineType[Any, Any, T]],
+        /,
+        *args: Any,
+        kwargs: Mapping[str, Any],
+        **options: Unpack[LoopOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self, target: Callable[..., T], /, *args: Any, kwargs: Mapping[str, Any], **options: Unpack[LoopOptions]
+    ) -> None: ...
+    def __init__(  # type: ignore[misc]  # *args of a TypeVarTuple has no type that an implementation could give
+        self, target: Any = None, /, *args: Unpack[Ts], kwargs: Mapping[str, Any] | None = None, **options: Any
+    ) -> None:
+        self._describe(target, args, kwargs, options)
+
+
+class Coroutine(Body[T]):
+    """Run a coroutine function as a task on the manager's loop; spelled as :class:`Process`."""
+
+    KIND = kinds.COROUTINE
+
+    def __init_subclass__(cls, **defaults: Unpack[LoopOptions]) -> None:
+        super().__init_subclass__()
+        cls._defaults = {**cls._defaults, **defaults}
+
+    @overload
+    def __init__(self, **options: Unpack[LoopOptions]) -> None: ...
+    @overload
+    def __init__(
+        self,
+        target: Callable[[Unpack[Ts]], Awaitable[T]],
+        /,
+        *args: Unpack[Ts],
+        kwargs: None = None,
+        **options: Unpack[LoopOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self, target: Callable[..., Awaitable[T]], /, *args: Any, kwargs: Mapping[str, Any], **options: Unpack[LoopOptions]
+    ) -> None: ...
+    def __init__(  # type: ignore[misc]  # *args of a TypeVarTuple has no type that an implementation could give
+        self, target: Any = None, /, *args: Unpack[Ts], kwargs: Mapping[str, Any] | None = None, **options: Any
+    ) -> None:
+        self._describe(target, args, kwargs, options)

@@ -1,0 +1,1 @@
+"""The driver of the tree machine: handles, groups, and the mailbox between facts and deeds."""

@@ -1,0 +1,321 @@
+"""What a user holds of a node that runs: awaitable by many tasks, before and after its end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Generator, Sequence
+from typing import TYPE_CHECKING, Any, Generic, Self, cast
+
+from asyncproc._core import options as kinds
+from asyncproc._core.exit import Exit, Reason
+from asyncproc._core.results import Results
+from asyncproc._core.supervision.event import OWN, KillAsked, StopAsked
+from asyncproc._core.supervision.state import State
+from asyncproc._core.transition import Transition
+from asyncproc._spec.base import Spec
+from asyncproc._supervision.outcome import error_of, results_of
+from asyncproc.errors import StartFailed, StateError
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    from asyncproc._supervision.place import Place
+    from asyncproc._supervision.supervisor import Supervisor
+
+    T_co = TypeVar("T_co", default=Any, covariant=True)
+else:
+    from typing import TypeVar
+
+    T_co = TypeVar("T_co", covariant=True)
+
+EVENTS_KEPT = 1000
+"""Transitions that a slow reader of ``events()`` may lag behind; what is older is dropped, and counted."""
+
+
+class Handle(Generic[T_co]):
+    """A node that runs, has run or will run.
+
+    ``await handle`` gives its result or raises what ended it; any number of tasks may await it, also after the end.
+    Cancelling the await ends the waiting only. ``async with handle`` stops it on leaving.
+    """
+
+    __slots__ = ("_place", "_supervisor")
+
+    def __init__(self, supervisor: Supervisor, place: Place) -> None:
+        self._supervisor = supervisor
+        self._place = place
+
+    def __repr__(self) -> str:
+        pid = f", pid {self.pid}" if self.pid is not None else ""
+        return f"<{type(self).__name__} {self.path} {self.state.value}{pid}>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Handle) and other._place is self._place
+
+    def __hash__(self) -> int:
+        return hash(id(self._place))
+
+    # --- what it is -----------------------------------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return self._place.view.name
+
+    @property
+    def path(self) -> str:
+        """Names from the manager's on, joined by ``/``."""
+        return self._place.path
+
+    @property
+    def state(self) -> State:
+        """Where it is in its life."""
+        return self._place.view.state
+
+    @property
+    def ready(self) -> bool:
+        """Whether the present incarnation is, or was, ready."""
+        return self._place.view.ready
+
+    @property
+    def pid(self) -> int | None:
+        """The process of the present incarnation; None without one."""
+        return self._place.view.pid
+
+    @property
+    def incarnation(self) -> int:
+        """Which run of the node this is, from 1; 0 before the first."""
+        return self._place.view.incarnation
+
+    @property
+    def round(self) -> int:
+        """Which pass through the tree this is, from 1; 0 before the first."""
+        return self._place.view.round
+
+    @property
+    def exit(self) -> Exit | None:
+        """How the last incarnation ended; None before."""
+        return self._place.view.exit
+
+    @property
+    def spec(self) -> Spec[T_co]:
+        """What it was made from."""
+        return cast("Spec[T_co]", self._place.spec)
+
+    # --- waiting --------------------------------------------------------------------------------------------------------
+
+    def __await__(self) -> Generator[Any, None, T_co]:
+        return self._outcome().__await__()
+
+    async def _outcome(self) -> T_co:
+        exit = await self.wait()
+        error = error_of(self._place, exit)
+        if error is not None:
+            raise error
+        return cast(T_co, results_of(self._place) if self._place.spec._asyncproc.kind in kinds.GROUPS else self._place.result)
+
+    async def wait(self) -> Exit:
+        """How it ended for good, when it has; never raises for that."""
+        place = self._place
+        self._require_loop()
+        place.awaited = True
+        await self._supervisor.until(place, lambda: place.view.finished)
+        assert place.view.exit is not None
+        return place.view.exit
+
+    async def wait_ready(self) -> None:
+        """Wait until it is ready; ending well before counts.
+
+        Raises:
+            StartFailed: it ended badly before; ``__cause__`` is its exception. ChildStopped: it was asked to end before.
+        """
+        place = self._place
+        awaited, place.awaited = place.awaited, True
+        await self._supervisor.until(place, lambda: place.view.ready or place.view.finished)
+        exit = place.view.exit
+        if place.view.ready or exit is None or exit.reason is Reason.FINISHED:
+            place.awaited = awaited
+            return
+        error = error_of(place, exit)
+        if error is None:
+            return
+        if not exit.failed:
+            raise error
+        raise StartFailed(_start_text(exit), exit) from error
+
+    async def wait_for(self, *, state: State | None = None, incarnation: int | None = None) -> None:
+        """Wait until the node has come to this state, or this incarnation.
+
+        Raises:
+            StateError: it has ended for good, and will not come there any more.
+        """
+        view = self._place.view
+
+        def there() -> bool:
+            return (state is None or view.state is state) and (incarnation is None or view.incarnation >= incarnation)
+
+        await self._supervisor.until(self._place, lambda: there() or view.finished)
+        if not there():
+            wanted = state.value if state is not None else f"incarnation {incarnation}"
+            raise StateError(f"node {self.path}: has ended for good and will not come to {wanted}")
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.stop()
+
+    # --- ending ---------------------------------------------------------------------------------------------------------
+
+    async def stop(self, grace: float | None = OWN) -> Exit:
+        """Ask it to end, with the ladder of its kind, and wait until it has.
+
+        Args:
+            grace: seconds between asking and killing, instead of its own; 0 kills at once, None waits for its current work.
+        """
+        self._supervisor.post(StopAsked(self._place.id, check_grace(self.path, grace), "handle.stop()"))
+        return await self._gone()
+
+    async def kill(self) -> Exit:
+        """End it now; returns when it has really ended."""
+        self._supervisor.post(KillAsked(self._place.id, "handle.kill()"))
+        return await self._gone()
+
+    async def _gone(self) -> Exit:
+        self._place.awaited = True
+        return await self.wait()
+
+    def signal(self, number: str | int) -> None:
+        """Send a signal to its process.
+
+        Raises:
+            StateError: it has no process now.
+        """
+        child = self._place.child
+        if child is None or child.pid is None:
+            raise StateError(f"node {self.path}: has no process to send a signal to, it is {self.state.value}")
+        from asyncproc._spec.command import signal_number
+
+        child.signal(signal_number(number))
+
+    # --- messages -------------------------------------------------------------------------------------------------------
+
+    async def send(self, value: object) -> None:
+        """Send *value* to the child, which takes it by ``current().receive()``; waits while more than 1 MiB is on its way.
+
+        Raises:
+            EncodeError: it cannot be sent; nothing was. EndOfChannel, ChannelBroken: the child has ended, well or not.
+        """
+        await self._place.mailbox().send(value, self.path)
+
+    async def receive(self) -> Any:
+        """The next value that the child has sent.
+
+        Raises:
+            DecodeError: this value cannot be rebuilt here. EndOfChannel, ChannelBroken: the child has ended, well or not.
+        """
+        return await self._place.mailbox().receive(self.path)
+
+    # --- looking --------------------------------------------------------------------------------------------------------
+
+    def events(self) -> AsyncIterator[Transition]:
+        """Transitions of this node and of all below it, from now on, until it has ended for good."""
+        prefix = f"{self.path}/"
+        path = self.path
+        view = self._place.view
+        return Events(
+            self._supervisor, lambda moved: moved.path == path or moved.path.startswith(prefix), lambda: view.finished
+        )
+
+    def _require_loop(self) -> None:
+        if asyncio.get_running_loop() is not self._supervisor.loop:
+            raise StateError(f"node {self.path}: belongs to another event loop than this code runs on")
+
+
+class Group(Handle[Results]):
+    """A group that runs."""
+
+    __slots__ = ()
+
+    @property
+    def children(self) -> Sequence[Handle[Any]]:
+        """The nodes directly below it, in order."""
+        places = self._supervisor.places
+        return [handle_of(self._supervisor, places[id]) for id in self._place.view.children]
+
+    @property
+    def running(self) -> int:
+        """How many of them have not ended and have begun."""
+        return sum(child.state not in (State.CREATED, State.WAITING, State.ENDED) for child in self.children)
+
+
+def handle_of(supervisor: Supervisor, place: Place) -> Handle[Any]:
+    """The handle of a place; equal for the same node."""
+    kind = Group if place.spec._asyncproc.kind in kinds.GROUPS else Handle
+    return kind(supervisor, place)
+
+
+def check_grace(path: str, grace: float | None) -> float | None:
+    """A grace as it was given, checked."""
+    from asyncproc.errors import Fault, SpecError
+
+    if grace is not None and grace != OWN and (not isinstance(grace, int | float) or isinstance(grace, bool) or not grace >= 0):
+        raise SpecError([Fault(path, "grace", grace, "must be >= 0 seconds, or None")])
+    return grace
+
+
+def _start_text(exit: Exit) -> str:
+    text = f"{exit.path} ended before it was ready: {exit.explain()}"
+    tail = exit.stderr_tail.strip()
+    return f"{text}\nlast lines of its standard error:\n{tail}" if tail else text
+
+
+class Events:
+    """A subscription to transitions: bounded, in order; a slow reader loses the oldest and is told how many.
+
+    Attributes:
+        dropped: transitions that this reader was too slow for.
+    """
+
+    def __init__(self, supervisor: Supervisor, wanted: Callable[[Transition], bool], over: Callable[[], bool]) -> None:
+        self._supervisor = supervisor
+        self._wanted = wanted
+        self._over = over
+        self._kept: deque[Transition] = deque()
+        self._waiting: asyncio.Future[None] | None = None
+        self._open = True
+        self.dropped = 0
+        supervisor.subscribers.append(self._take)
+
+    def _take(self, transition: Transition) -> None:
+        if not self._wanted(transition):
+            return
+        if len(self._kept) >= EVENTS_KEPT:
+            self._kept.popleft()
+            self.dropped += 1
+        self._kept.append(transition)
+        self.wake()
+
+    def wake(self) -> None:
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Transition:
+        while not self._kept:
+            if not self._open or self._over():
+                await self.aclose()
+                raise StopAsyncIteration
+            self._waiting = asyncio.get_running_loop().create_future()
+            await self._waiting
+        return self._kept.popleft()
+
+    async def aclose(self) -> None:
+        """End the subscription."""
+        self._open = False
+        if self._take in self._supervisor.subscribers:
+            self._supervisor.subscribers.remove(self._take)
+        self.wake()

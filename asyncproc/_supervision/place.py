@@ -1,0 +1,106 @@
+"""A place in the tree as the driver holds it: its spec, the incarnation that runs there, and who waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from asyncproc._core.supervision.event import Acknowledged, Exited, NodeId, Readied, Spawned, Timer
+from asyncproc._supervision.mail import Mail
+
+if TYPE_CHECKING:
+    from asyncproc._core.exit import Exit
+    from asyncproc._core.supervision.record import NodeView
+    from asyncproc._spec.base import Spec
+    from asyncproc._supervision.supervisor import Supervisor
+    from asyncproc.abc import Child
+
+
+class Place:
+    """One node."""
+
+    __slots__ = (
+        "awaited", "callbacks", "child", "id", "left", "level", "mail", "members", "parent", "path", "result", "spec", "timers",
+        "view", "waiting",
+    )  # fmt: skip
+
+    def __init__(self, id: NodeId, spec: Spec[Any], path: str, level: int, view: NodeView, parent: Place | None) -> None:
+        self.id = id
+        self.spec = spec
+        self.path = path
+        self.level = level
+        self.view = view
+        self.parent = parent
+        self.members: list[Place] = []
+        self.callbacks: dict[str, Callable[..., Any]] | None = None
+        self.child: Child | None = None
+        self.result: Any = None
+        self.awaited = False  # somebody has asked, or will be told, how it ended
+        self.left = False  # its last incarnation could not be ended, and was given up
+        self.mail: Mail | None = None
+        self.timers: dict[Timer, asyncio.TimerHandle] = {}
+        self.waiting: list[Callable[[], bool]] = []
+
+    def mailbox(self) -> Mail:
+        """Its mail, made on first use."""
+        if self.mail is None:
+            self.mail = Mail()
+            if self.child is not None:
+                self.mail.connect(self.child)
+            elif self.view.exit is not None:
+                self.mail.disconnect(self.view.exit)
+        return self.mail
+
+    def cancel_timers(self) -> None:
+        for timer in self.timers.values():
+            timer.cancel()
+        self.timers.clear()
+
+
+class Incarnation:
+    """What the engine tells of one child, as events about its node."""
+
+    __slots__ = ("_number", "_place", "_supervisor")
+
+    def __init__(self, supervisor: Supervisor, place: Place, number: int) -> None:
+        self._supervisor = supervisor
+        self._place = place
+        self._number = number
+
+    def on_spawned(self, pid: int | None) -> None:
+        self._supervisor.post(Spawned(self._place.id, self._number, pid))
+
+    def on_ready(self) -> None:
+        self._supervisor.post(Readied(self._place.id, self._number))
+
+    def on_acknowledged(self) -> None:
+        self._supervisor.post(Acknowledged(self._place.id, self._number))
+
+    def on_value(self, take: Callable[[], Any], size: int) -> None:
+        if self._place.view.incarnation == self._number:
+            self._place.mailbox().arrived(take, size)
+
+    def on_credit(self, count: int) -> None:
+        if self._place.mail is not None and self._place.view.incarnation == self._number:
+            self._place.mail.credited(count)
+
+    def on_exit(self, exit: Exit, result: Any) -> None:
+        place = self._place
+        if place.view.incarnation == self._number:
+            place.result = result
+        if exit.error is not None:
+            _tell_where(exit)
+        self._supervisor.post(Exited(place.id, self._number, exit))
+
+
+def _tell_where(exit: Exit) -> None:
+    """Note on an exception which node raised it, once."""
+    where = [f"node {exit.path}"]
+    if exit.phase is not None:
+        where.append(f"phase {exit.phase.value}")
+    if exit.loop is not None:
+        where.append(f"loop {exit.loop}")
+    note = ", ".join([*where, f"incarnation {exit.incarnation}"])
+    if exit.error is not None and note not in getattr(exit.error, "__notes__", ()):
+        exit.error.add_note(note)

@@ -1,0 +1,267 @@
+"""The driver: one mailbox and one loop. Take an event, ask the machine, publish what moved, perform the wishes.
+
+It lives on the manager's loop and never waits: what takes time is begun, and ends in an event. So a stop, a start and a failure
+never wait for each other. Results and handles live here; the rules live in :mod:`asyncproc._core.supervision`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, assert_never
+
+from asyncproc._core import options as kinds
+from asyncproc._core.supervision.action import Abandon, Action, Finish, Move, Ready, Start, Stop, Wait
+from asyncproc._core.supervision.event import Added, Event, Forgotten, NodeId, RunAsked, Timer, TimerFired
+from asyncproc._core.supervision.machine import TreeMachine
+from asyncproc._core.supervision.state import State
+from asyncproc._core.transition import Transition
+from asyncproc._spec.group import members_of
+from asyncproc._supervision.place import Incarnation, Place
+from asyncproc._supervision.planning import plan_of
+from asyncproc.abc import Order
+
+if TYPE_CHECKING:
+    from asyncproc._spec.base import Spec
+    from asyncproc.abc import Clock, Engine, Subscriber
+
+log = logging.getLogger("asyncproc")
+
+HOOK_LIMIT = 5.0
+"""Seconds that a user's async callback may take."""
+
+
+class Supervisor:
+    """Runs one tree.
+
+    Args:
+        loop: the manager's loop.
+        engine: what makes children.
+        clock: where the time comes from.
+        name: of the root.
+        root: the spec of the root, when the manager's tree is a group; None: the root only holds what is started.
+        grace: for nodes that do not say their own.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        engine: Engine,
+        clock: Clock,
+        name: str,
+        root: Spec[Any],
+        grace: float | None,
+    ) -> None:
+        self.loop = loop
+        self.engine = engine
+        self.clock = clock
+        self.grace = grace
+        self.machine = TreeMachine()
+        self.places: dict[NodeId, Place] = {}
+        self.by_path: dict[str, Place] = {}
+        self.subscribers: list[Subscriber] = []
+        self.journal: Callable[[Event, float], None] | None = None
+        self.on_close: list[Callable[[], None]] = []
+        self._mailbox: deque[Event] = deque()
+        self._working = False
+        self._next_id = 0
+        self._hooks: set[asyncio.Task[None]] = set()
+        self.root = self._add(root, None, name, -1)
+
+    # --- the mailbox ----------------------------------------------------------------------------------------------------
+
+    def post(self, event: Event) -> None:
+        """Take in a fact, now or after those that came before it."""
+        self._mailbox.append(event)
+        if not self._working:
+            self._working = True
+            try:
+                while self._mailbox:
+                    self._handle(self._mailbox.popleft())
+            finally:
+                self._working = False
+
+    def demand(self, event: RunAsked | Added | Forgotten) -> None:
+        """Take in what a caller wants, at once: what the machine refuses is raised here, and has changed nothing."""
+        self._handle(event)
+
+    def _handle(self, event: Event) -> None:
+        now = self.clock.now()
+        actions = self.machine.handle(event, now)
+        if self.journal is not None:
+            self.journal(event, now)
+        for action in actions:
+            self._perform(action)
+
+    # --- the tree -------------------------------------------------------------------------------------------------------
+
+    def add(self, spec: Spec[Any], parent: Place, name: str) -> Place:
+        """Put a new subtree below *parent*."""
+        level = 0 if parent is self.root else parent.level + 1
+        return self._add(spec, parent, name, level)
+
+    def _add(self, spec: Spec[Any], parent: Place | None, name: str, level: int) -> Place:
+        plan = plan_of(spec, name, self.grace)
+        first = NodeId(self._next_id)
+        self._next_id += plan.size
+        self.demand(Added(first, None if parent is None else parent.id, plan))
+        return self._settle_in(spec, first, parent, name, max(level, 0), {})[0]
+
+    def _settle_in(
+        self, spec: Spec[Any], id: NodeId, parent: Place | None, name: str, level: int, inherited: dict[str, Any]
+    ) -> tuple[Place, int]:
+        """Make the places of a subtree, numbered in preorder as the machine numbers it."""
+        path = name if parent is None else f"{parent.path}/{name}"
+        place = Place(id, spec, path, level, self.machine.node(id), parent)
+        callbacks = {word: spec._asyncproc.options[word] for word in _CALLBACKS if spec._asyncproc.options.get(word)}
+        place.callbacks = {**inherited, **callbacks} or None
+        self.places[id] = place
+        self.by_path[path] = place
+        next_id = id + 1
+        if spec._asyncproc.kind in kinds.GROUPS:
+            handed_down = {**inherited, **callbacks}
+            for member_name, member in members_of(spec):
+                member_place, next_id = self._settle_in(member, NodeId(next_id), place, member_name, level + 1, handed_down)
+                place.members.append(member_place)
+        return place, next_id
+
+    def forget(self, place: Place) -> None:
+        """Drop an ended subtree."""
+        for view in list(self.machine.subtree(place.id)):
+            gone = self.places.pop(view.id)
+            if self.by_path.get(gone.path) is gone:
+                del self.by_path[gone.path]
+        self.demand(Forgotten(place.id))
+
+    def live_leaves(self) -> int:
+        """How many children exist or are on their way."""
+        return sum(place.child is not None for place in self.places.values())
+
+    # --- deeds ----------------------------------------------------------------------------------------------------------
+
+    def _perform(self, action: Action) -> None:
+        place = self.places.get(action.node)
+        if place is None:  # the root while it is being made
+            return
+        match action:
+            case Start():
+                self._start(place, action)
+            case Stop():
+                if place.child is not None:
+                    place.child.take_rung(action.rung)
+            case Abandon():
+                if place.child is not None:
+                    place.left = True
+                    place.child.abandon()
+            case Wait():
+                self._wait(place, action)
+            case Move():
+                self._move(place, action)
+            case Ready():
+                self._cancel_timer(place, Timer.START)
+                self._wake(place)
+            case Finish():
+                self._finish(place)
+            case _:
+                assert_never(action)
+
+    def _start(self, place: Place, action: Start) -> None:
+        self._call_back(place, "starting")
+        place.result = None
+        place.left = False
+        order = Order(place.path, action.incarnation, action.round, place.level)
+        place.child = self.engine.start(place.spec, order, Incarnation(self, place, action.incarnation))
+        if place.mail is not None:
+            place.mail.connect(place.child)
+
+    def _wait(self, place: Place, action: Wait) -> None:
+        self._cancel_timer(place, action.timer)
+        fired = TimerFired(action.node, action.incarnation, action.timer, action.serial)
+        place.timers[action.timer] = self.clock.call_at(action.at, self.post, fired)
+
+    def _cancel_timer(self, place: Place, timer: Timer) -> None:
+        pending = place.timers.pop(timer, None)
+        if pending is not None:
+            pending.cancel()
+
+    def _move(self, place: Place, move: Move) -> None:
+        if move.after is State.ENDED:
+            place.cancel_timers()
+            place.child = None
+            if place.mail is not None and move.exit is not None:
+                place.mail.disconnect(move.exit)
+        if self.subscribers:
+            transition = Transition(place.path, move.incarnation, move.before, move.after, move.time, move.exit)
+            for subscriber in list(self.subscribers):
+                subscriber(transition)
+        if move.before is State.STARTING and move.after is State.RUNNING:
+            self._call_back(place, "started")
+        if move.after is State.ENDED and move.incarnation:
+            self._call_back(place, "ended")
+        self._wake(place)
+
+    def _finish(self, place: Place) -> None:
+        exit = place.view.exit
+        if exit is not None and exit.failed and not place.awaited and not place.waiting and place.parent is self.root:
+            log.error("%s", exit.explain(), exc_info=exit.error)
+        self._wake(place)
+
+    # --- who waits ------------------------------------------------------------------------------------------------------
+
+    def _wake(self, place: Place) -> None:
+        if place.waiting:
+            place.waiting = [still_waits for still_waits in place.waiting if still_waits()]
+
+    async def until(self, place: Place, condition: Callable[[], bool]) -> None:
+        """Wait until *condition* holds; it is asked whenever the node has moved."""
+        if condition():
+            return
+        future: asyncio.Future[None] = self.loop.create_future()
+
+        def still_waits() -> bool:
+            if future.done():
+                return False
+            if condition():
+                future.set_result(None)
+                return False
+            return True
+
+        place.waiting.append(still_waits)
+        await future
+
+    # --- a user's callbacks ---------------------------------------------------------------------------------------------
+
+    def _call_back(self, place: Place, word: str) -> None:
+        if place.callbacks is None or word not in place.callbacks:
+            return
+        from asyncproc._supervision.handle import handle_of
+
+        try:
+            answer = place.callbacks[word](handle_of(self, place))
+            if inspect.isawaitable(answer):
+                task = self.loop.create_task(_bounded(answer, f"{word} callback of {place.path}"))
+                self._hooks.add(task)
+                task.add_done_callback(self._hooks.discard)
+        except Exception:
+            log.exception("%s: its %s callback failed", place.path, word)
+
+    async def aclose(self) -> None:
+        """Wait for callbacks that are under way; each has its limit."""
+        if self._hooks:
+            await asyncio.wait(self._hooks)
+
+
+_CALLBACKS = ("starting", "started", "ended")
+
+
+async def _bounded(answer: Any, what: str) -> None:
+    try:
+        async with asyncio.timeout(HOOK_LIMIT):
+            await answer
+    except TimeoutError:
+        log.error("%s took more than %s s and was cut", what, HOOK_LIMIT)
+    except Exception:
+        log.exception("%s failed", what)

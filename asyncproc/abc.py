@@ -1,0 +1,101 @@
+"""The roles that parts of asyncproc play for each other, as protocols: how a lower layer reaches a higher one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from asyncproc._core.exit import Exit
+    from asyncproc._core.snapshot import Snapshot
+    from asyncproc._core.supervision.action import Rung
+
+__all__ = ["Child", "Clock", "Engine", "Order", "Snapshot", "Subscriber", "Watcher"]
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What an engine is told of the place that a child is started for.
+
+    Attributes:
+        path: the node's path, e.g. ``app/build/index``. incarnation: which run of the node, from 1.
+        round: which pass through the tree, from 1. level: depth; 0 for a single item as root.
+    """
+
+    path: str
+    incarnation: int
+    round: int
+    level: int
+
+    @property
+    def name(self) -> str:
+        return self.path.rpartition("/")[2]
+
+
+class Watcher(Protocol):
+    """Who is told what becomes of one child. Every call is made on the manager's loop, ``on_exit`` exactly once and last."""
+
+    def on_spawned(self, pid: int | None) -> None: ...
+    def on_ready(self) -> None: ...
+    def on_acknowledged(self) -> None: ...
+    def on_value(self, take: Callable[[], Any], size: int) -> None:
+        """The child has sent a value of *size* bytes; ``take()`` gives it, or raises DecodeError."""
+
+    def on_credit(self, count: int) -> None:
+        """The child has taken *count* bytes of what was sent to it."""
+
+    def on_exit(self, exit: Exit, result: Any) -> None: ...
+
+
+class Child(Protocol):
+    """One incarnation that runs (or is about to), wherever it does. Nothing in supervision knows the difference."""
+
+    pid: int | None
+
+    def take_rung(self, rung: Rung) -> None:
+        """Take one step of the stop ladder; takes no time, the end shows as ``on_exit``."""
+
+    def signal(self, number: int) -> None:
+        """Send a signal to it; nothing happens when it has ended."""
+
+    def abandon(self) -> None:
+        """Give it up: ``on_exit`` comes at once, with ``killed``."""
+
+    def send_value(self, value: object) -> int:
+        """Send a value without blocking; returns its size in bytes.
+
+        Raises:
+            EncodeError: it cannot be sent; nothing was.
+        """
+
+    def send_credit(self, count: int) -> None:
+        """Say that *count* bytes of its values have been taken."""
+
+
+class Engine(Protocol):
+    """Where children run."""
+
+    def start(self, spec: Any, order: Order, watcher: Watcher) -> Child:
+        """Begin a child; whatever goes wrong comes as ``watcher.on_exit``, never as an exception."""
+
+    async def aclose(self) -> None:
+        """End whatever is left, and return when nothing is."""
+
+
+class Clock(Protocol):
+    """Where the time comes from: monotonic seconds."""
+
+    @property
+    def now(self) -> Callable[[], float]: ...
+
+    def call_at(self, when: float, call: Callable[..., object], /, *args: Any) -> asyncio.TimerHandle:
+        """Call *call* with *args* at *when*, on the manager's loop."""
+
+
+class Subscriber(Protocol):
+    """Somebody who only looks: called with each transition, in order; must not block."""
+
+    def __call__(self, transition: Any, /) -> None: ...

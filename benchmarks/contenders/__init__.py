@@ -1,0 +1,1 @@
+"""One file per peer or limit, each behind the protocols of `benchmarks.harness.contract`."""

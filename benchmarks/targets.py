@@ -1,0 +1,75 @@
+"""What the measured children run. Imports nothing heavy: a child pays for this module, not for the harness."""
+
+import os
+import time
+from typing import Any
+
+ANSWER = 42
+LOADED_IN = os.getpid()  # differs from the child's own pid exactly when a preload (or a fork) brought the module along
+
+Noop = tuple[int, int, int]
+
+
+def noop() -> Noop:
+    """Do nothing: (own pid, pid that imported this module, the answer)."""
+    return os.getpid(), LOADED_IN, ANSWER
+
+
+async def noop_async() -> Noop:
+    """Do nothing, as a coroutine."""
+    return noop()
+
+
+def birth() -> float:
+    """Seconds since boot at which this process was forked, to 10 ms."""
+    with open("/proc/self/stat", encoding="ascii") as stat:
+        ticks = int(stat.read().rpartition(")")[2].split()[19])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def noop_to_pipe(pipe: Any) -> None:
+    """Do nothing and send the result through a multiprocessing connection."""
+    pipe.send(noop())
+
+
+def hold_pipe(pipe: Any) -> None:
+    """Say the own pid, then block in a receive until told to end."""
+    pipe.send(os.getpid())
+    pipe.recv()
+
+
+async def hold_pipe_async(pipe: Any) -> None:
+    """`hold_pipe` for a library that runs coroutines only and has no channel of its own."""
+    hold_pipe(pipe)
+
+
+def echo_pipe(pipe: Any) -> None:
+    """Send back what comes until None comes."""
+    while (value := pipe.recv()) is not None:
+        pipe.send(value)
+
+
+def hold_asyncproc() -> None:
+    """Say the own pid, then block in a receive of asyncproc's channel."""
+    channel = _asyncproc_channel()
+    channel.send(os.getpid())
+    channel.receive()
+
+
+def echo_asyncproc() -> None:
+    """Send back what comes over asyncproc's channel until None comes."""
+    channel = _asyncproc_channel()
+    while (value := channel.receive()) is not None:
+        channel.send(value)
+
+
+def sleep_forever() -> None:
+    """Wait to be killed."""
+    while True:
+        time.sleep(3600)
+
+
+def _asyncproc_channel() -> Any:
+    import importlib  # not a plain import: mypy must pass here also while the package has no `current` yet
+
+    return importlib.import_module("asyncproc").current().sync

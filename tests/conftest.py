@@ -1,0 +1,44 @@
+"""What every test gets: a leak check without an opt-out, and both event loops in turn."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Callable, Iterator
+
+import pytest
+import uvloop
+
+from asyncproc.testing.leaks import Leaks
+
+LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+
+
+@pytest.fixture(autouse=True)
+def leaks() -> Iterator[Leaks]:
+    """Fail the test that leaves a process, thread, descriptor or shared memory behind."""
+    check = Leaks().begin()
+    yield check
+    check.check()
+
+
+@pytest.fixture(autouse=True)
+async def _no_tasks_left(request: pytest.FixtureRequest) -> AsyncIterator[None]:
+    """Fail the async test that leaves a task behind."""
+    if not asyncio.iscoroutinefunction(getattr(request.node, "obj", None)):
+        yield
+        return
+    before = asyncio.all_tasks()
+    yield
+    left = [task for task in asyncio.all_tasks() - before if not task.done()]
+    assert not left, f"tasks left behind: {left}"
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Half of the tests on each loop, by name; those that ask for both (parameter ``loops``) get both."""
+    if item.get_closest_marker("both_loops"):
+        return LOOPS
+    name = "uvloop" if hashlib.sha256(item.nodeid.encode()).digest()[0] % 2 else "asyncio"
+    return {name: LOOPS[name]}

@@ -1,0 +1,435 @@
+"""Hypothesis plays the world against the tree machine: every answer may come late, twice, out of turn, or not at all.
+
+The world is honest in two things only, because a driver is: a Start ends in an Exited, and an Abandon does so at once.
+What must hold then is checked after every event; at the end everything is stopped and must come to its end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from signal import SIGKILL, SIGTERM
+from typing import TYPE_CHECKING, TypeVar
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+
+from asyncproc._core import journal
+from asyncproc._core.exit import Exit, Reason
+from asyncproc._core.supervision.action import Abandon, Finish, Move, Ready, Rung, Start, Stop, Wait
+from asyncproc._core.supervision.event import (
+    OWN,
+    Acknowledged,
+    Added,
+    Exited,
+    Forgotten,
+    KillAsked,
+    NodeId,
+    Readied,
+    RunAsked,
+    Spawned,
+    StopAsked,
+    Timer,
+    TimerFired,
+)
+from asyncproc._core.supervision.machine import TreeMachine
+from asyncproc._core.supervision.plan import Kind, Ladder, Plan
+from asyncproc._core.supervision.record import LIVE
+from asyncproc._core.supervision.state import MOVES, State
+from asyncproc.errors import SpecError, StateError
+
+if TYPE_CHECKING:
+    from asyncproc._core.supervision.action import Action
+    from asyncproc._core.supervision.event import Event
+    from asyncproc._core.supervision.record import NodeView
+
+T = TypeVar("T")
+EXAMPLES = 60
+RUNGS = list(Rung)
+LATER = {State.PAUSED, State.BACKOFF}
+LEGAL = {(before, after) for before, afters in MOVES.items() for after in afters} - {(s, s) for s in LATER}
+REACHED: set[tuple[State, State]] = set()
+
+OPTIONS = {
+    "grace": st.sampled_from([5.0, 0.0, 0.4, None]),
+    "timeout": st.sampled_from([None, None, 3.0]),
+    "continues": st.booleans(),
+}
+LEAVES = st.builds(Plan, st.just(""), ladder=st.sampled_from(Ladder), start_timeout=st.sampled_from([2.0, None]), **OPTIONS)
+
+
+def named(plan: Plan, name: str) -> Plan:
+    members = tuple(named(member, f"{name}{number}") for number, member in enumerate(plan.members))
+    return Plan(name, plan.kind, members, plan.ladder, plan.grace, plan.start_timeout, plan.timeout, plan.limit, plan.continues)
+
+
+def groups(below: st.SearchStrategy[Plan]) -> st.SearchStrategy[Plan]:
+    members = st.lists(below, max_size=3).map(tuple)
+    return st.one_of(
+        st.builds(Plan, st.just(""), st.just(Kind.SEQUENTIAL), members, **OPTIONS),
+        st.builds(Plan, st.just(""), st.just(Kind.CONCURRENT), members, limit=st.sampled_from([None, 1, 2]), **OPTIONS),
+    )
+
+
+PLANS = LEAVES | groups(LEAVES | groups(LEAVES | groups(LEAVES)))
+PICK = st.integers(0, 2**16)
+ENDS = st.sampled_from(
+    [
+        (Reason.FINISHED, None, None),
+        (Reason.FINISHED, None, None),
+        (Reason.CRASHED, ValueError("boom"), None),
+        (Reason.CRASHED, KeyboardInterrupt(), None),
+        (Reason.CRASHED, None, SIGTERM),
+        (Reason.CRASHED, None, SIGKILL),
+        (Reason.LOST, None, None),
+    ]
+)
+
+
+@dataclass
+class Child:
+    """One incarnation, as the world has it."""
+
+    node: NodeId
+    incarnation: int
+    spawned: bool = False
+    asked: bool = False
+    abandoned: bool = False
+    rung: int = -1
+
+
+class World(RuleBasedStateMachine):
+    """The world, and what it has seen of the machine."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.machine = TreeMachine()
+        self.now = 0.0
+        self.count = 0
+        self.journal: list[tuple[float, Event, list[Action]]] = []
+        self.children: dict[NodeId, Child] = {}
+        self.incarnations: dict[NodeId, int] = {}
+        self.states: dict[NodeId, State] = {}
+        self.timers: list[Wait] = []
+        self.said: list[Event] = []  # by children and timers, to be said again
+        self.owed: set[NodeId] = set()  # whose Finish must still come
+        self.barred: set[NodeId] = set()  # stopped: they must not start before they are asked to run again
+        self.alone: set[NodeId] = set()  # asked to run on their own, not with their group
+        self.endless: set[NodeId] = set()  # asked to run without end
+        self.once: set[NodeId] = set()  # in a run of one round: their end is for good
+
+    # What happens.
+
+    @initialize(plan=groups(LEAVES | groups(LEAVES | groups(LEAVES))))
+    def begins(self, plan: Plan) -> None:
+        self.add(None, named(plan, "r"))
+
+    @rule(pick=PICK, plan=PLANS)
+    @precondition(lambda self: self.count < 40)
+    def is_added(self, pick: int, plan: Plan) -> None:
+        self.add(self.pick(self.nodes(), pick).id, named(plan, f"g{self.count}"))
+
+    @rule(pick=PICK, rounds=st.sampled_from([1, 1, 2, 3, None, 0, -1]), binding=st.sampled_from([True, True, False]))
+    def is_asked_to_run(self, pick: int, rounds: int | None, binding: bool) -> None:
+        self.run(self.pick(self.nodes(), pick), rounds, binding)
+
+    @rule(rounds=st.sampled_from([1, 2, 3, None]), binding=st.booleans())
+    def root_is_asked_to_run(self, rounds: int | None, binding: bool) -> None:
+        self.run(self.nodes()[0], rounds, binding)
+
+    @rule(pick=PICK)
+    @precondition(lambda self: self.children)
+    def is_spawned(self, pick: int) -> None:
+        child = self.pick(list(self.children.values()), pick)
+        child.spawned = True
+        self.say(Spawned(child.node, child.incarnation, 1000 + child.node))
+
+    @rule(pick=PICK)
+    @precondition(lambda self: self.children)
+    def is_ready(self, pick: int) -> None:
+        child = self.pick(list(self.children.values()), pick)
+        if child.spawned:
+            self.say(Readied(child.node, child.incarnation))
+
+    @rule(pick=PICK)
+    @precondition(lambda self: any(child.asked for child in self.children.values()))
+    def acknowledges(self, pick: int) -> None:
+        child = self.pick([child for child in self.children.values() if child.asked], pick)
+        self.say(Acknowledged(child.node, child.incarnation))
+
+    @rule(pick=PICK, end=ENDS)
+    @precondition(lambda self: self.children)
+    def exits(self, pick: int, end: tuple[Reason, BaseException | None, object]) -> None:
+        self.exit(self.pick(list(self.children.values()), pick), *end)
+
+    @rule(pick=PICK)
+    @precondition(lambda self: self.timers)
+    def timer_fires_whenever_it_likes(self, pick: int) -> None:
+        self.fire(self.pick(self.timers, pick))
+
+    @rule()
+    @precondition(lambda self: self.timers)
+    def next_timer_fires(self) -> None:
+        wait = min(self.timers, key=lambda wait: wait.at)
+        self.now = max(self.now, wait.at)
+        self.fire(wait)
+
+    @rule(seconds=st.sampled_from([0.1, 0.5, 1.0, 10.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.now += seconds
+
+    @rule(pick=PICK, grace=st.sampled_from([OWN, OWN, 0.0, 1.0, 5.0, None]))
+    def is_asked_to_stop(self, pick: int, grace: float | None) -> None:
+        self.stop(StopAsked(self.pick(self.nodes(), pick).id, grace, "world"))
+
+    @rule(pick=PICK)
+    def is_killed(self, pick: int) -> None:
+        self.stop(KillAsked(self.pick(self.nodes(), pick).id, "world"))
+
+    @rule(pick=PICK)
+    @precondition(lambda self: self.said)
+    def is_said_again(self, pick: int) -> None:
+        event = self.pick(self.said, pick)
+        child = self.children.get(event.node)
+        stale = child is None or child.incarnation != event.incarnation  # type: ignore[union-attr]  # all that is said has one
+        actions = self.tell(event) if stale or isinstance(event, TimerFired) else []
+        if stale and not isinstance(event, TimerFired):
+            assert actions == []
+
+    @rule(pick=PICK)
+    def is_to_be_forgotten(self, pick: int) -> None:
+        node = self.pick(self.nodes()[1:] or self.nodes(), pick)
+        below = list(self.machine.subtree(node.id))
+        if node.parent is None:
+            return
+        if not all(each.finished for each in below):
+            self.refuses(Forgotten(node.id))
+            return
+        gone = {each.id for each in below}
+        self.tell(Forgotten(node.id))
+        assert not any(id in self.machine for id in gone)
+        assert self.tell(StopAsked(node.id, OWN, "nobody")) == []
+
+    @rule()
+    @precondition(lambda self: not self.endless)
+    def all_ends_well(self) -> None:
+        """A world in which all goes well brings every run to its end, unless it has none."""
+        for _ in range(1000):
+            if not self.children:
+                break
+            self.exit(next(iter(self.children.values())), Reason.FINISHED, None, None)
+        assert not self.owed
+
+    def teardown(self) -> None:
+        """A world that answers nothing must still come to its end: the ladder ends in giving up."""
+        if self.machine.root is None:
+            return
+        self.stop(StopAsked(self.machine.root, 1.0, "teardown"))
+        for child in list(self.children.values()):
+            if not child.spawned:
+                child.spawned = True
+                self.say(Spawned(child.node, child.incarnation, None))
+        for _ in range(1000):
+            if not self.children:
+                break
+            given_up = [child for child in self.children.values() if child.abandoned]
+            if given_up:
+                self.exit(given_up[0], Reason.LOST, None, None)
+            else:
+                self.next_timer_fires()
+        assert not self.children
+        assert not self.owed
+        assert all(node.state is State.ENDED and node.finished for node in self.nodes())
+        self.replay()
+
+    def replay(self) -> None:
+        again = TreeMachine()
+        for now, event, actions in self.journal:
+            time, same = journal.from_record(journal.to_record(now, event))
+            assert [journal.encode(action) for action in again.handle(same, time)] == [journal.encode(action) for action in actions]
+
+    # How it is told.
+
+    def pick(self, choices: list[T], number: int) -> T:
+        return choices[number % len(choices)]
+
+    def nodes(self) -> list[NodeView]:
+        assert self.machine.root is not None
+        return list(self.machine.subtree(self.machine.root))
+
+    def planned(self, node: NodeView) -> list[NodeView]:
+        """It and all below it by its plan."""
+        members = [self.machine.node(id) for id in node.children if id in range(node.id, node.id + node.plan.size)]
+        return [node, *(below for member in members for below in self.planned(member))]
+
+    def members(self, node: NodeView) -> list[NodeView]:
+        """The members that run with it."""
+        own = range(node.id, node.id + node.plan.size)
+        return [self.machine.node(id) for id in node.children if id in own and id not in self.alone]
+
+    def add(self, parent: NodeId | None, plan: Plan) -> None:
+        id = NodeId(self.count)
+        self.count += plan.size
+        self.tell(Added(id, parent, plan))
+        assert [view.id for view in self.machine.subtree(id)] == list(range(id, id + plan.size))
+        assert len(self.machine) == len(self.nodes())
+
+    def run(self, node: NodeView, rounds: int | None, binding: bool) -> None:
+        event = RunAsked(node.id, rounds, binding)
+        part = self.planned(node)
+        makes_sense = (rounds is None or rounds >= 0) and (binding or node.plan.kind is Kind.CONCURRENT)
+        if not makes_sense or not all(each.state is State.CREATED or each.finished for each in part):
+            self.refuses(event)
+            return
+        ids = {each.id for each in part}
+        assert not ids & self.owed
+        self.owed |= ids
+        self.barred -= ids
+        self.alone -= ids
+        self.alone.add(node.id)
+        self.once = self.once | ids if rounds == 1 else self.once - ids
+        if rounds is None:
+            self.endless.add(node.id)
+        self.tell(event)
+
+    def refuses(self, event: Event) -> None:
+        before = [(view.id, view.state, view.exit, view.finished) for view in self.nodes()]
+        try:
+            self.machine.handle(event, self.now)
+        except (StateError, SpecError):
+            assert before == [(view.id, view.state, view.exit, view.finished) for view in self.nodes()]
+        else:
+            raise AssertionError(f"{event} was not refused")
+
+    def stop(self, event: StopAsked | KillAsked) -> None:
+        below = list(self.machine.subtree(event.node))
+        self.owed |= {each.id for each in below if each.state is State.CREATED}
+        self.barred |= {each.id for each in below}
+        self.endless -= {each.id for each in below}
+        self.tell(event)
+        assert all(self.machine.node(id).state not in (State.CREATED, State.WAITING) for id in {each.id for each in below})
+
+    def exit(self, child: Child, reason: Reason, error: BaseException | None, signal: object) -> None:
+        del self.children[child.node]
+        killed = child.abandoned
+        raw = Exit("?", child.incarnation, reason, error=error, signal=signal, killed=killed)  # type: ignore[arg-type]  # ENDS
+        was = self.machine.node(child.node).state
+        self.say(Exited(child.node, child.incarnation, raw))
+        exit = next(a.exit for a in self.journal[-1][2] if isinstance(a, Move) and a.node == child.node and a.exit)
+        assert exit.incarnation == child.incarnation
+        if was is State.STOPPING:
+            own = reason is Reason.CRASHED and isinstance(error, Exception)
+            assert exit.reason in (Reason.STOPPED, Reason.TIMED_OUT, *([Reason.CRASHED] if own else []))
+        else:
+            assert exit.reason is reason
+        assert exit.killed == (killed or (child.rung == RUNGS.index(Rung.KILL) and signal is SIGKILL))
+
+    def fire(self, wait: Wait) -> None:
+        self.timers.remove(wait)
+        self.say(TimerFired(wait.node, wait.incarnation, wait.timer, wait.serial))
+
+    def say(self, event: Event) -> None:
+        self.said.append(event)
+        self.tell(event)
+
+    def tell(self, event: Event) -> list[Action]:
+        actions = self.machine.handle(event, self.now)
+        self.journal.append((self.now, event, actions))
+        for action in actions:
+            self.check(action)
+        self.check_tree()
+        return actions
+
+    # What must hold.
+
+    def check(self, action: Action) -> None:
+        match action:
+            case Move():
+                self.check_move(action)
+            case Start():
+                assert action.node not in self.children, "one live incarnation per node"
+                assert action.node not in self.barred, "nothing starts after a stop"
+                assert action.node in self.owed, "nothing starts after its Finish"
+                assert action.incarnation == self.incarnations.get(action.node, 0) + 1
+                self.incarnations[action.node] = action.incarnation
+                self.children[action.node] = Child(action.node, action.incarnation)
+            case Stop():
+                child = self.children[action.node]
+                assert child.spawned and not child.abandoned
+                assert child.incarnation == action.incarnation
+                assert child.rung < RUNGS.index(action.rung), "each rung once, upwards"
+                child.rung, child.asked = RUNGS.index(action.rung), True
+            case Abandon():
+                assert not self.children[action.node].abandoned
+                self.children[action.node].abandoned = True
+            case Wait():
+                assert action.at >= self.now or action.timer is Timer.RUNG
+                self.timers.append(action)
+            case Ready():
+                assert self.states[action.node] is State.RUNNING
+            case Finish():
+                assert action.node in self.owed, "finished exactly once per run"
+                assert self.states[action.node] is State.ENDED
+                assert self.machine.node(action.node).exit == action.exit
+                self.owed.remove(action.node)
+                self.endless.discard(action.node)
+
+    def check_move(self, move: Move) -> None:
+        assert move.before is self.states.get(move.node, State.CREATED)
+        assert move.after in MOVES[move.before]
+        REACHED.add((move.before, move.after))
+        self.states[move.node] = move.after
+        node = self.machine.node(move.node)
+        assert (move.exit is not None) == (move.after is State.ENDED)
+        if move.after is State.STARTING:
+            self.check_turn(node)
+        if move.exit is not None and node.plan.kind is not Kind.LEAF:
+            self.check_group_end(node, move.exit)
+
+    def check_turn(self, node: NodeView) -> None:
+        """Nobody starts in a group that ends; in a sequence, all before it have ended."""
+        if node.parent is None or node.id in self.alone:
+            return
+        group = self.machine.node(node.parent)
+        assert self.states[group.id] in (State.STARTING, State.RUNNING)
+        if group.plan.kind is Kind.SEQUENTIAL:
+            assert all(self.states[member.id] is State.ENDED for member in self.members(group) if member.id < node.id)
+
+    def check_group_end(self, group: NodeView, exit: Exit) -> None:
+        members = self.members(group)
+        assert all(self.states[member.id] is State.ENDED for member in members), "a group ends after its members"
+        failed = [member for member in members if member.exit is not None and member.exit.failed]
+        if exit.reason is Reason.FINISHED and exit.incarnation:
+            assert group.plan.continues or not failed
+        if exit.reason is Reason.CRASHED:
+            assert failed
+            assert not group.plan.continues
+
+    def check_tree(self) -> None:
+        for node in self.nodes():
+            assert node.state is self.states.get(node.id, State.CREATED)
+            if node.plan.kind is Kind.CONCURRENT and node.plan.limit is not None:
+                live = [id for id in node.children if self.machine.node(id).state in LIVE]
+                assert len(live) <= node.plan.limit
+                waiting = [id for id in node.children if self.machine.node(id).state is State.WAITING]
+                assert not waiting or len(live) == node.plan.limit or node.state not in LIVE, "nobody waits in vain"
+            if node.plan.kind is Kind.SEQUENTIAL:
+                assert sum(member.state in LIVE for member in self.members(node)) <= 1
+            if node.plan.kind is Kind.LEAF:
+                assert (node.state in LIVE) == (node.id in self.children)
+            if node.finished:
+                assert node.state is State.ENDED
+            if node.state is State.ENDED and node.id in self.once | self.barred:
+                assert node.finished, "nobody waits for more than there is to come"
+
+
+def test_machine_against_the_world() -> None:
+    """Whatever the world does, the rules of the tree hold, and everything that is stopped ends; all moves are reached."""
+    checks = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large, HealthCheck.large_base_example]
+    often = settings(max_examples=EXAMPLES, stateful_step_count=50, deadline=None, derandomize=True, suppress_health_check=checks)
+    run_state_machine_as_test(World, settings=often)
+    states = {state for move in REACHED for state in move}
+    print("states reached:", *sorted(state.value for state in states))
+    print("moves reached:", *sorted(f"{before.value}>{after.value}" for before, after in REACHED))
+    assert states == set(State) - LATER
+    assert REACHED == LEGAL
