@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import fnmatch
 import warnings
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Self, overload
 
 from asyncproc._core.names import name_fault
@@ -15,7 +15,8 @@ from asyncproc._core.stop_report import StopReport
 from asyncproc._core.supervision.event import OWN
 from asyncproc._core.supervision.state import State
 from asyncproc._core.transition import Transition
-from asyncproc._root import Root
+from asyncproc._observe.tee import Tee
+from asyncproc._root import Root, shown_by
 from asyncproc._spec.base import Spec
 from asyncproc._spec.current import current
 from asyncproc._spec.group import Member, as_spec
@@ -90,7 +91,7 @@ class Manager(Generic[S]):
         """
         if self._is_open:
             raise StateError(f"manager {self._name!r} is open already")
-        self._root = Root(self._name, self._tree, self._grace, **self._engine_options)
+        self._root = Root(self._name, self._tree, self._grace, show=shown_by.get() or Tee(), **self._engine_options)
         return self
 
     async def aclose(self) -> None:
@@ -128,6 +129,10 @@ class Manager(Generic[S]):
     @overload
     async def start(self, spec: Spec[R], *, name: str | None = None, replace: bool = False) -> Handle[R]: ...
     @overload
+    async def start(
+        self, spec: Callable[[], Coroutine[Any, Any, R]], *, name: str | None = None, replace: bool = False
+    ) -> Handle[R]: ...
+    @overload
     async def start(self, spec: Callable[[], R], *, name: str | None = None, replace: bool = False) -> Handle[R]: ...
     async def start(self, spec: Any, *, name: str | None = None, replace: bool = False) -> Handle[Any]:
         """Begin *spec* and return when it is ready.
@@ -156,6 +161,8 @@ class Manager(Generic[S]):
     async def run(self, spec: None = None, *, rounds: int | None = 1, binding: bool = True) -> Any: ...
     @overload
     async def run(self, spec: Spec[R], *, rounds: int | None = 1, binding: bool = True) -> R: ...
+    @overload
+    async def run(self, spec: Callable[[], Coroutine[Any, Any, R]], *, rounds: int | None = 1, binding: bool = True) -> R: ...
     @overload
     async def run(self, spec: Callable[[], R], *, rounds: int | None = 1, binding: bool = True) -> R: ...
     async def run(self, spec: Any = None, *, rounds: int | None = 1, binding: bool = True) -> Any:

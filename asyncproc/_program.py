@@ -32,6 +32,16 @@ def run(
 def run(main: Coroutine[Any, Any, R], /, *, grace: float | None = 5.0, log: LogStyle = "auto") -> R: ...
 @overload
 def run(
+    main: Callable[[], Coroutine[Any, Any, R]],
+    /,
+    *,
+    rounds: int | None = 1,
+    binding: bool = True,
+    grace: float | None = 5.0,
+    log: LogStyle = "auto",
+) -> R: ...
+@overload
+def run(
     main: Callable[[], R], /, *, rounds: int | None = 1, binding: bool = True, grace: float | None = 5.0, log: LogStyle = "auto"
 ) -> R: ...
 def run(

@@ -10,7 +10,8 @@ import asyncio
 import warnings
 import weakref
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Protocol
 
 from asyncproc._core.exit import Exit
 from asyncproc._core.options import GROUPS
@@ -43,16 +44,41 @@ def open_roots(loop: asyncio.AbstractEventLoop) -> list[Root]:
     return [root for root in _open if not root.closed and root.loop is loop]
 
 
+class Show(Protocol):
+    """Who shows what children write. Calls come on the loop of the root that they are about, and must not wait."""
+
+    shows_all: bool
+    """Whether it wants every captured stream, not only those that are to be teed."""
+
+    def opened(self, root: Root) -> None: ...
+    def on_line(self, path: str, stream: str, data: bytes) -> None: ...
+    async def closed(self, root: Root) -> None:
+        """Nothing more will come: show what waits, within a second."""
+
+    def hang_up(self) -> None:
+        """The same without waiting, for when there is no loop any more."""
+
+
+shown_by: ContextVar[Show | None] = ContextVar("asyncproc.shown_by", default=None)
+"""Who shows the trees that are opened in this context; None: each manager tees on its own."""
+
+
 class Root:
     """An open tree, from :meth:`aopen` to the end of :meth:`aclose`.
 
     Args:
         name: first part of every path. tree: what the owner runs; None for a root that only holds what is started.
-        grace: for nodes that do not say their own. engine: options of the local engine.
+        grace: for nodes that do not say their own. show: who shows what children write; None: nobody.
+        engine: options of the local engine.
     """
 
-    def __init__(self, name: str, tree: Spec[Any] | None, grace: float | None, **engine: Any) -> None:
+    def __init__(
+        self, name: str, tree: Spec[Any] | None, grace: float | None, *, show: Show | None = None, **engine: Any
+    ) -> None:
         self.loop = asyncio.get_running_loop()
+        self._show = show
+        if show is not None:
+            engine = {"on_line": show.on_line, "shows_all": show.shows_all, **engine}
         self.engine = LocalEngine(self.loop, **engine)
         self._closing = asyncio.Event()
         own = tree is not None and tree._asyncproc.kind in GROUPS
@@ -67,6 +93,8 @@ class Root:
         self._name = name
         _open.add(self)
         self._task = self.loop.create_task(self._live(), name=f"asyncproc {name}")
+        if show is not None:
+            show.opened(self)
 
     # --- running --------------------------------------------------------------------------------------------------------
 
@@ -194,6 +222,8 @@ class Root:
             await self.stop(OWN, "leaving the manager")
             await self.supervisor.aclose()
             await self.engine.aclose()
+            if self._show is not None:
+                await self._show.closed(self)
         except asyncio.CancelledError:
             if not self._closing.is_set():
                 warnings.warn(f"manager {self._name!r} was not closed before its loop", ResourceWarning, stacklevel=1)
@@ -203,6 +233,8 @@ class Root:
             self.closed = True
             with suppress(RuntimeError):
                 self.engine.hang_up()
+            if self._show is not None:
+                self._show.hang_up()
             for wake in self.supervisor.on_close:
                 wake()
 
@@ -211,3 +243,5 @@ class Root:
         if not self.closed:
             self.closed = True
             self.engine.hang_up()
+            if self._show is not None:
+                self._show.hang_up()

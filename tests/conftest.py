@@ -30,7 +30,7 @@ async def _no_tasks_left(request: pytest.FixtureRequest) -> AsyncIterator[None]:
         return
     before = asyncio.all_tasks()
     yield
-    left = [task for task in asyncio.all_tasks() - before if not task.done()]
+    left = [task for task in asyncio.all_tasks() - before - {asyncio.current_task()} if not task.done()]
     assert not left, f"tasks left behind: {left}"
 
 

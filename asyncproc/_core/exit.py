@@ -98,11 +98,13 @@ class Exit:
             parts.append(f"asked by {self.asked_by}" if self.reason is not Reason.SKIPPED else f"because of {self.asked_by}")
         if self.killed:
             parts.append("had to be killed")
+        # How a child obeys that is asked to end is no news: a cancellation, a code of its own.
+        obeyed = self.reason is Reason.STOPPED and not self.killed and type(self.error).__name__ in ("NoneType", *_OBEYED)
         if self.signal is not None:
             parts.append(f"by signal {self.signal.name}")
-        elif self.code:
+        elif self.code and not obeyed:
             parts.append(f"with code {self.code}")
-        if self.error is not None:
+        if self.error is not None and not obeyed:
             parts.append(f"{type(self.error).__name__}: {_first_line(self.error)}".rstrip(": "))
         if self.phase is not None and self.phase is not Phase.LOOP:
             parts.append(f"in {self.phase.value}")
@@ -128,6 +130,9 @@ _VERB = {
     Reason.OUT_OF_MEMORY: "ran out of memory",
     Reason.SKIPPED: "was skipped",
 }
+
+
+_OBEYED = ("CancelledError", "Stopping")
 
 
 def _first_line(error: BaseException) -> str:

@@ -14,6 +14,7 @@ LEAVES = frozenset({PROCESS, THREAD, COROUTINE, COMMAND})
 LOOPED = frozenset({PROCESS, THREAD, COROUTINE})
 OS = frozenset({PROCESS, COMMAND})
 GROUPS = frozenset({SEQUENTIAL, CONCURRENT})
+COMMANDS = frozenset({COMMAND})
 EVERY = LEAVES | GROUPS
 
 Check = Callable[[Any], str | None]
@@ -164,12 +165,12 @@ HONOURED: dict[str, tuple[Collection[str], Check]] = {
     "rlimits": (OS, _rlimits),
     "stdout": (OS, _stream(*_OUTPUTS)),
     "stderr": (OS, _stream(*_OUTPUTS, "stdout")),
-    "stdin": ({COMMAND}, _stdin),
-    "shell": ({COMMAND}, _flag),
-    "encoding": ({COMMAND}, _encoding),
-    "ok_codes": ({COMMAND}, _codes),
-    "stop_signal": ({COMMAND}, _signal),
-    "max_output": ({COMMAND}, _positive),
+    "stdin": (COMMANDS, _stdin),
+    "shell": (COMMANDS, _flag),
+    "encoding": (COMMANDS, _encoding),
+    "ok_codes": (COMMANDS, _codes),
+    "stop_signal": (COMMANDS, _signal),
+    "max_output": (COMMANDS, _positive),
     "on_failure": (GROUPS, _one_of("stop", "continue")),
     "limit": ({CONCURRENT}, _positive_or_none),
 }
@@ -178,7 +179,7 @@ NOT_YET: dict[str, Collection[str]] = {
     **dict.fromkeys(("backoff", "needs", "essential", "ready", "alive", "resources", "schedule", "watch", "engine"), EVERY),
     **dict.fromkeys(("setup", "join_in", "retries", "timeouts", "heartbeat"), LOOPED),
     **dict.fromkeys(("user", "group", "max_memory", "trust"), OS),
-    **dict.fromkeys(("pty", "detach", "policy"), {COMMAND}),
+    **dict.fromkeys(("pty", "detach", "policy"), COMMANDS),
 }
 """Options of the contract that this version refuses, by kind: never taken and forgotten."""
 

@@ -141,4 +141,6 @@ def _because(error: BaseException, exit: Exit) -> BaseException:
 
 def group_failure(path: str, errors: Sequence[BaseException]) -> BaseExceptionGroup[BaseException]:
     """The failures of the members of the group at *path* as one; an ExceptionGroup when they all are Exceptions."""
+    if not errors:  # an exception group cannot be empty, but who failed may have run again, and well, since
+        return ExceptionGroup(f"{path}: failed", [ChildCrashed(f"{path} failed; its members have run again since")])
     return BaseExceptionGroup(f"{path}: {len(errors)} failed", errors)

@@ -113,12 +113,13 @@ def _plain(node: NodeSnapshot) -> dict[str, Any]:
         "incarnation": node.incarnation,
         "round": node.round,
         "since": node.since,
-        "exit": None if node.exit is None else _plain_exit(node.exit),
+        "exit": None if node.exit is None else exit_record(node.exit),
         "children": [_plain(child) for child in node.children],
     }
 
 
-def _plain_exit(exit: Exit) -> dict[str, Any]:
+def exit_record(exit: Exit) -> dict[str, Any]:
+    """An exit as plain data, for other programs."""
     return {
         "reason": exit.reason.value,
         "code": exit.code,

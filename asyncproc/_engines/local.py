@@ -21,14 +21,14 @@ from asyncproc.errors import AsyncprocError
 if TYPE_CHECKING:
     from asyncproc._runtime.chain import Chain
     from asyncproc._runtime.process import ProcessChild
+    from asyncproc._runtime.stdio import Streams
     from asyncproc._spec.command import Command
     from asyncproc._spec.leaf import Body
     from asyncproc.abc import Child, Order, Watcher
 
-PLAIN, BY_VALUE, LOOP = 1, 2, 3
+PLAIN, BY_VALUE, LOOP, PRELOADED = 1, 2, 3, 4
 REFILL_AFTER = 0.02
 """Seconds without a start after which a warm spare is forked: never in the way of a start."""
-ENTRY = "asyncproc._child"
 
 
 class LocalEngine:
@@ -75,9 +75,12 @@ class LocalEngine:
     def warm_up(self, kinds: set[str]) -> None:
         """Start what children of these kinds will need, ahead of them."""
         if kinds & {PROCESS, COMMAND}:
+            first = self._chain is None
             chain = self.chain()
             if PROCESS in kinds:
                 chain.template()
+                if first:  # in the time that the helpers need
+                    self._loop.call_soon(__import__, "asyncproc._ipc.message")
 
     def _chain_gone(self, chain: Chain, lost: bool) -> None:
         if chain is self._chain:
@@ -141,65 +144,72 @@ class LocalEngine:
     def _start_process(self, spec: Any, order: Order, watcher: Watcher) -> Child:
         from asyncproc._runtime.stdio import Streams
 
-        chain = self.chain()  # first: while this process encodes, the helpers start
-        link_needed = not self._spares
-        if link_needed:
-            chain.template()
+        chain = self.chain()
         options = spec._asyncproc.options
-        description, stage = self._describe(spec, order, chain)
-        streams = Streams(
-            self._loop,
-            {"stdout": self._shown(options, "stdout", "inherit"), "stderr": self._shown(options, "stderr", "tee")},
-            self._shower(order),
-        )
+        wanted = {name: self._shown(options, name, default) for name, default in (("stdout", "inherit"), ("stderr", "tee"))}
+        streams = Streams(self._loop, wanted, self._shower(order))
         try:
-            child = self._take_spare() or self._fork(chain, stage)
+            description, stage = self._describe(spec, order, chain, streams)
+            spare = self._take_spare()
+            child, fork = (spare, None) if spare is not None else self._prepare(chain, stage)
         except BaseException:
             streams.handed_over()
             streams.finish()
             raise
-        description["streams"] = streams.places
-        child.assign(order, description, streams, watcher)
+        # What it is to be waits in its socket when it is born: from the request on, the template has this processor.
+        child.assign(order, description, streams, watcher, options.get("on_stop", "cancel") == "cancel")
+        if fork is not None:
+            fork()
         self._plan_refill()
         return child
 
-    def _describe(self, spec: Body[Any], order: Order, chain: Chain) -> tuple[dict[str, Any], int]:
+    def _describe(self, spec: Body[Any], order: Order, chain: Chain, streams: Streams) -> tuple[bytes, int]:
+        """The first message for a child, and the stage that its template must have come to."""
         from asyncproc._ipc.codec import encode_call
+        from asyncproc._runtime.bootstrap import describe
+        from asyncproc._runtime.chain import host_path
         from asyncproc._spec.leaf import is_async
 
         described = spec._asyncproc
         call = encode_call(_portable(spec).work, described.args, described.kwargs)
         loop = is_async(spec.work)
-        path = [entry or _cwd() for entry in sys.path]
         env = self._env(described.options, chain.base_env)
-        description = {
-            "entry": ENTRY,
-            "node": order.path,
-            "incarnation": order.incarnation,
-            "round": order.round,
-            "level": order.level,
-            "metadata": _plain(described.options.get("metadata", {})),
-            "loop": loop,
-            "call": call,
-            "cwd": _directory(described.options.get("cwd")),
-            "options": _limits(described.options),
-            "env": _difference(chain.base_env, env),
-            "sys_path": path,
-            "argv": list(sys.argv),
-            "main_file": getattr(sys.modules.get("__main__"), "__file__", None),
-        }
-        return description, LOOP if loop else BY_VALUE if b"cloudpickle" in call else PLAIN
+        setting = (
+            streams.places,
+            _directory(described.options.get("cwd")),
+            _limits(described.options) or None,
+            _difference(chain.base_env, env),
+            _unless_equal(chain.base_path, host_path()),
+            _unless_equal(chain.base_argv, list(sys.argv)),
+        )
+        metadata = _plain(described.options.get("metadata", {})) or None
+        main_file = getattr(sys.modules.get("__main__"), "__file__", None)
+        work = (order.path, order.incarnation, order.round, order.level, metadata, loop, main_file, call)
+        return describe(setting, work), self._stage(loop, call)
 
-    def _fork(self, chain: Chain, stage: int) -> ProcessChild:
+    def _stage(self, loop: bool, call: bytes) -> int:
+        """How much a template must have imported before it forks this child."""
+        if self._preload:
+            return PRELOADED
+        if loop:
+            return LOOP
+        return BY_VALUE if b"cloudpickle" in call else PLAIN
+
+    def _prepare(self, chain: Chain, stage: int) -> tuple[ProcessChild, Callable[[], None]]:
+        """A child that is not born yet, and the request for it."""
         from asyncproc._runtime.chain import own_pair
+
+        link = chain.template()  # first: a new one needs its time
+        ours, theirs = own_pair()
         from asyncproc._runtime.process import ProcessChild
 
-        ours, theirs = own_pair()
         number, index = chain.next_number()
-        link = chain.template()
         child = ProcessChild(self._loop, chain, ours, number, index, link)
-        link.request("fork", number, index, stage, fds=[theirs.fileno()], keep=theirs, owes=True)
-        return child
+
+        def fork() -> None:
+            link.request("fork", number, index, stage, fds=[theirs.fileno()], keep=theirs, owes=True)
+
+        return child, fork
 
     def _take_spare(self) -> ProcessChild | None:
         while self._spares:
@@ -219,9 +229,11 @@ class LocalEngine:
         chain = self._chain
         while chain is not None and len(self._spares) < self._wanted_spares:
             try:
-                self._spares.append(self._fork(chain, LOOP))
+                spare, fork = self._prepare(chain, PRELOADED if self._preload else LOOP)
             except OSError:  # no descriptors to spare: the next start says so by name, if it needs one
                 return
+            fork()
+            self._spares.append(spare)
 
     def _start_command(self, spec: Any, order: Order, watcher: Watcher) -> Child:
         from asyncproc._runtime.command import CommandChild
@@ -341,7 +353,13 @@ def _limits(options: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _difference(base: Mapping[str, str], wanted: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
+def _unless_equal(base: list[str], wanted: list[str]) -> list[str] | None:
+    return None if base == wanted else wanted
+
+
+def _difference(base: Mapping[str, str], wanted: Mapping[str, str]) -> tuple[list[str], dict[str, str]] | None:
+    if base == wanted:
+        return None
     changed = {name: value for name, value in wanted.items() if base.get(name) != value}
     return [name for name in base if name not in wanted], changed
 

@@ -68,9 +68,9 @@ class Channel:
 
     # --- writing ------------------------------------------------------------------------------------------------------
 
-    def spawn(self, description: dict[str, Any], fds: list[int]) -> None:
+    def spawn(self, description: bytes, fds: list[int]) -> None:
         """Send the first message of all, with the descriptors of the child's streams, which stay the caller's."""
-        self._values.append(split(SPAWN, marshal.dumps(description)))
+        self._values.append(split(SPAWN, description))
         self._fds = fds
         self._flush()
 

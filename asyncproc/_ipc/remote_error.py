@@ -111,7 +111,7 @@ class _Packer:
         self._place(error)
         self.nodes = [self._node(each) for each in self._errors]  # the list grows under way
         whole = len(self.nodes) <= MAX_IN_TEXT
-        self.nodes[0].traceback = _traceback_text(error) if whole else _apart(error, _traceback_text)
+        self.nodes[0].traceback = _whole_text(error) if whole else _apart(error, _own_text)
 
     def _place(self, error: BaseException | None) -> int | None:
         """The place of an exception in the list, a new one if need be; None when the list is full."""
@@ -128,7 +128,7 @@ class _Packer:
         node = Node(type_name(type(error)), _shortened(safe_str(_MESSAGE.__get__(error) if group else error)))
         node.notes = _notes(error)
         if error is not self._errors[0]:
-            node.traceback = _apart(error, _traceback_text)
+            node.traceback = _apart(error, _own_text)
         node.cause, node.context = self._place(_CAUSE.__get__(error)), self._place(_CONTEXT.__get__(error))
         node.suppress_context = _SUPPRESS.__get__(error)
         try:
@@ -177,15 +177,29 @@ def _notes(error: BaseException) -> list[str]:
     return [_shortened(safe_str(note)) for note in notes[:MAX_NODES]] if type(notes) is list else [safe_str(notes)]
 
 
-def _traceback_text(error: BaseException) -> str:
+def _whole_text(error: BaseException) -> str:
     import traceback
 
     frames = _TRACEBACK.__get__(error)
     try:
-        lines = traceback.format_exception(type(error), error, frames)
-    except BaseException as failure:  # something in the exception is hostile, or a group is nested too deeply
-        lines = [*traceback.format_tb(frames), f"{error_text(error)}\n(not all is told: {error_text(failure)})"]
-    return _shortened("".join(lines).rstrip())
+        return _shortened("".join(traceback.format_exception(type(error), error, frames)).rstrip())
+    except BaseException as failure:  # something in the exception is hostile
+        return f"{_frames_and_text(error)}\n(not all is told: {error_text(failure)})"
+
+
+def _own_text(error: BaseException) -> str:
+    """The traceback without members: each tells its own, and a group of groups would tell the innermost at every level."""
+    group = issubclass(type(error), BaseExceptionGroup)
+    return _frames_and_text(error) if group else _whole_text(error)
+
+
+def _frames_and_text(error: BaseException) -> str:
+    import traceback
+
+    frames = traceback.format_tb(_TRACEBACK.__get__(error))
+    return _shortened(
+        "".join(["Traceback (most recent call last):\n", *frames, error_text(error)] if frames else [error_text(error)])
+    )
 
 
 def _shortened(text: str) -> str:
@@ -228,7 +242,7 @@ class _Unpacker:
         members = [built[member] for member in node.members or () if member in built]
         notes = list(node.notes)
         try:
-            error = _rebuild_group(node, members) if members else _rebuild(node)
+            error = _rebuild(node) if node.members is None else _rebuild_group(node, members)
         except _NotRebuiltError as failure:
             error = BaseExceptionGroup(node.text, members) if members else _proxy(node)
             notes.append(f"(this {node.type_name} could not be rebuilt: {failure})")
@@ -271,6 +285,8 @@ def _rebuild(node: Node) -> BaseException:
 
 def _rebuild_group(node: Node, members: list[BaseException]) -> BaseException:
     """A group of its own class, without its ``__new__`` and ``__init__``, whose parameters nobody knows."""
+    if not members:
+        raise _NotRebuiltError("its members are left out")
     cls, state = _loaded(node)
     _check_class(cls, BaseExceptionGroup, node)
     group: BaseException = BaseExceptionGroup.__new__(cls, node.text, members)

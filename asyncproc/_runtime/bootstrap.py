@@ -2,6 +2,8 @@
 
 The order matters and is the design's: signals, descriptors, session, stamp, parent-death signal, and only then anything
 that was handed over. Nothing of the template or of a sibling may be reachable when the target runs.
+
+Every object that is touched here is a page that this child no longer shares: hence few functions and no dicts.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import os
 import resource
 import sys
 
-from asyncproc._ipc.frame import SPAWN, FrameReader
+from asyncproc._ipc.frame import HEADER, SPAWN, FrameReader
 from asyncproc._runtime import kernel
 from asyncproc._runtime.keeper import CALMED
 from asyncproc._runtime.limits import apply_limits
@@ -22,8 +24,24 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Never
 
+    from asyncproc._ipc.spawn import Setting, Work
+
 CHANNEL = 3
 """The descriptor of the channel in every child."""
+ENTRY = "asyncproc._child"
+"""The module whose ``main`` goes on from here: by name, because it stands above this one."""
+
+
+class Refused(Exception):
+    """The system did not let this child be what it should be.
+
+    Attributes:
+        step: what failed. error: what the system said.
+    """
+
+    def __init__(self, step: str, error: Exception) -> None:
+        self.step = step
+        self.error = error
 
 
 def become_child(template: int, channel: int, stamp: int) -> Never:
@@ -38,9 +56,10 @@ def become_child(template: int, channel: int, stamp: int) -> Never:
             resource.setrlimit(kernel.RLIMIT_LOCKS, (stamp, stamp))
         kernel.die_with(template)
         sock = _socket.socket(fileno=CHANNEL)
-        spawn, frames = _receive(sock, template)
-        __import__(spawn["entry"])
-        code = sys.modules[spawn["entry"]].main(sock, spawn, frames)
+        setting, work, early, fds = _receive(sock)
+        refused = _apply(setting, fds, template)
+        __import__(ENTRY)
+        code = sys.modules[ENTRY].main(sock, work, early, refused)
     except BaseException:
         sys.excepthook(*sys.exc_info())
     finally:
@@ -55,52 +74,57 @@ def _reset_signals() -> None:
     _signal.signal(_signal.SIGINT, _signal.default_int_handler)
 
 
-def _receive(sock: _socket.socket, template: int) -> tuple[dict[str, Any], FrameReader]:
-    """Wait for what this child is to be; apply what must be in place before any of its code is imported."""
-    reader = FrameReader()
+def _receive(sock: _socket.socket) -> tuple[Setting, Work, list[tuple[int, bytes]], list[int]]:
+    """Wait for what this child is to be; ends with the channel. Control frames may overtake a large description."""
+    data, ancillary, _, _ = sock.recvmsg(1 << 15, 256)
     fds: list[int] = []
+    for _, _, words in ancillary:
+        fds += [int.from_bytes(words[i : i + 4], sys.byteorder) for i in range(0, len(words) - 3, 4)]
+    if len(data) > 5 and HEADER.unpack_from(data) == (len(data) - 5, SPAWN):
+        return *marshal.loads(memoryview(data)[5:]), [], fds  # type: ignore[return-value]  # what the manager packed
+    reader = FrameReader()
     frames: list[tuple[int, bytes]] = []
-    while True:
-        data, ancillary, _, _ = sock.recvmsg(1 << 16, 256)
-        if not data:  # the manager is gone, or does not need this spare
-            os._exit(0)
-        for _, _, words in ancillary:
-            fds += [int.from_bytes(words[i : i + 4], sys.byteorder) for i in range(0, len(words) - 3, 4)]
+    while data:
         frames += reader.feed(data)
-        if any(kind == SPAWN for kind, _ in frames):
-            break
-    spawn: dict[str, Any] = marshal.loads(next(body for kind, body in frames if kind == SPAWN))
-    spawn["early"] = [frame for frame in frames if frame[0] != SPAWN]
-    _connect_streams(spawn["streams"], fds)
+        for index, (kind, body) in enumerate(frames):
+            if kind == SPAWN:
+                setting, work = marshal.loads(body)
+                return setting, work, frames[:index] + frames[index + 1 :], fds
+        data = sock.recv(1 << 15)
+    os._exit(0)  # the manager is gone, or does not need this spare
+
+
+def _apply(setting: Setting, fds: list[int], template: int) -> Refused | None:
+    streams, cwd, limits, env, path, argv = setting
+    _connect_streams(streams, fds)
+    step = "cwd"
     try:
-        _apply(spawn, template)
+        os.chdir(cwd)
+        if limits is not None:
+            step = "limits"
+            apply_limits(limits)
+            if "uid" in limits:  # a change of uid clears it
+                kernel.die_with(template)
     except (OSError, ValueError) as error:
-        spawn["refused"] = error
-    return spawn, reader
+        return Refused(step, error)
+    if env is not None:
+        for name in env[0]:
+            os.environ.pop(name, None)
+        os.environ.update(env[1])
+    if path is not None:
+        sys.path[:] = path
+    if argv is not None:
+        sys.argv[:] = argv
+    return None
 
 
 def _connect_streams(streams: tuple[int, int, int], fds: list[int]) -> None:
-    """Put the streams in place: an index into *fds*, -1 for the null device, -2 for "where stdout goes"."""
-    null = os.open(os.devnull, os.O_RDWR)
+    null = os.open("/dev/null", os.O_RDWR)
     for target, source in enumerate(streams):
         os.dup2(null if source == -1 else 1 if source == -2 else fds[source], target)
-    for fd in {null, *fds}:
-        os.close(fd)
+    kernel.close_all_but((0, 1, 2, CHANNEL))
 
 
-def _apply(spawn: dict[str, Any], template: int) -> None:
-    spawn["step"] = "cwd"
-    os.chdir(spawn["cwd"])
-    options = spawn["options"]
-    if options:
-        spawn["step"] = "limits"
-        apply_limits(options)
-        if "uid" in options:  # a change of uid clears it
-            kernel.die_with(template)
-    unset, extended = spawn["env"]
-    for name in unset:
-        os.environ.pop(name, None)
-    os.environ.update(extended)
-    if spawn["sys_path"] is not None:
-        sys.path[:] = spawn["sys_path"]
-    sys.argv[:] = spawn["argv"]
+def describe(setting: Any, work: Any) -> bytes:
+    """The body of the message, as the manager sends it."""
+    return marshal.dumps((setting, work))

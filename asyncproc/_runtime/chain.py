@@ -19,13 +19,12 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Protocol
 
 from asyncproc._runtime import kernel
 from asyncproc._runtime.keeper import EXITED, FAILED, PACKET, READY, RECORD, SPAWNED, STEPS, WARDEN_LOST
 
-ROOT = str(Path(__file__).parents[2])
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 START = "import sys;sys.path.insert(0,sys.argv[1]);from asyncproc._runtime.warden_main import main;main(*map(int,sys.argv[2:]))"
 RUN_VARIABLE = "ASYNCPROC_RUN"
 CHILDREN_PER_TEMPLATE = 1000
@@ -157,7 +156,7 @@ class KeeperLink:
                 self._handle(*record)
 
     def _handle(self, kind: int, step: int, errno: int, number: int, pid: int, status: int, cpu: float, peak: int) -> None:
-        if kind == READY or kind == WARDEN_LOST or (child := self.children.get(number)) is None:
+        if kind in (READY, WARDEN_LOST) or (child := self.children.get(number)) is None:
             if kind == READY:
                 self.pid = pid
             self.chain.helper_reported(kind, number)
@@ -236,7 +235,8 @@ class Chain:
         self.templates: list[KeeperLink] = []
         self.lost = False
         self.base_env = {**os.environ, RUN_VARIABLE: _run_token()}
-        self.base_path = list(sys.path)
+        self.base_path = host_path()
+        self.base_argv = list(sys.argv)
         self._lifeline, lifeline = own_pair()
         ours, requests = own_pair(socket.SOCK_SEQPACKET)
         try:
@@ -278,8 +278,7 @@ class Chain:
         link = KeeperLink(self, ours, self._loop)
         link.number = self.next_number()[0]
         self.launcher.request("template", link.number, fds=[theirs.fileno()], keep=theirs)
-        path = [entry or os.getcwd() for entry in sys.path]
-        link.request("prepare", 0, path, list(sys.argv), self._preload)
+        link.request("prepare", 0, self.base_path, self.base_argv, self._preload)
         self.templates.append(link)
         return link
 
@@ -360,6 +359,11 @@ def _settle_as_lost(link: KeeperLink) -> None:
     children, link.children = link.children, {}
     for child in children.values():
         child.on_lost()
+
+
+def host_path() -> list[str]:
+    """Where the host imports from; the empty entry means its working directory, which is not the helpers'."""
+    return [entry or os.getcwd() for entry in sys.path]
 
 
 def _run_token() -> str:

@@ -19,7 +19,6 @@ from asyncproc._core.supervision.action import Rung
 from asyncproc._ipc.channel import Channel
 from asyncproc._ipc.codec import decode, encode
 from asyncproc._ipc.frame import CONTROL, ERROR, RESULT, VALUE
-from asyncproc._ipc.message import Acknowledged, Credit, Ready, decode_message
 from asyncproc._ipc.remote_error import unpack_error
 from asyncproc.errors import ChannelBroken, DecodeError
 
@@ -39,6 +38,7 @@ class ProcessChild:
         "_acknowledged",
         "_asked",
         "_broken",
+        "_cancels",
         "_channel",
         "_chain",
         "_error",
@@ -73,17 +73,19 @@ class ProcessChild:
         self._ready = False
         self._acknowledged = False
         self._asked = False
+        self._cancels = True
         self._error: BaseException | None = None
         self._outcome: tuple[int, bytes] | None = None
         self._broken: asyncio.TimerHandle | None = None
         self._channel = Channel(loop, sock, self._on_frame, self._on_channel_end)
         link.children[number] = self
 
-    def assign(self, order: Order, description: dict[str, Any], streams: Streams, watcher: Watcher) -> None:
+    def assign(self, order: Order, description: bytes, streams: Streams, watcher: Watcher, cancels: bool) -> None:
         """Tell the process what it is."""
         self._order = order
         self._watcher = watcher
         self._streams = streams
+        self._cancels = cancels
         self._started = self._loop.time()
         self._channel.spawn(description, streams.fds)
         streams.handed_over()
@@ -133,6 +135,8 @@ class ProcessChild:
             self._on_message(body, watcher)
 
     def _on_message(self, body: bytes, watcher: Watcher) -> None:
+        from asyncproc._ipc.message import Acknowledged, Credit, Ready, decode_message  # msgspec: 5 ms that a first start waits
+
         try:
             message = decode_message(body)
         except DecodeError as error:
@@ -174,7 +178,7 @@ class ProcessChild:
             self.signal(signal.SIGTERM)
             self.signal(signal.SIGCONT)
         else:
-            self._channel.control("stop", rung is Rung.ASK)
+            self._channel.control("stop", rung is Rung.ASK and self._cancels)
 
     def signal(self, number: int) -> None:
         self._link.request("signal", self._number, int(number), False)

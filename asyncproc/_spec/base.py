@@ -81,7 +81,7 @@ class CommandOptions(Options, OsOptions, total=False):
 class Described:
     """What a spec holds; in one private attribute, so that all other names on it are the user's."""
 
-    __slots__ = ("args", "kind", "kwargs", "members", "options", "target")
+    __slots__ = ("args", "kind", "kwargs", "members", "missing", "options", "target")
 
     def __init__(
         self,
@@ -98,6 +98,7 @@ class Described:
         self.args = args
         self.kwargs = dict(kwargs or {})
         self.members = members
+        self.missing: str | None = None  # how the arguments do not suffice; found when they are checked
 
 
 class Spec(Generic[T_co]):

@@ -7,12 +7,15 @@ The same object in a process, a thread and a coroutine. What differs, how a valu
 from __future__ import annotations
 
 import os
+import sys
 from _contextvars import ContextVar
+from _thread import allocate_lock
 
 from asyncproc.errors import StateError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, Protocol
 
     class Line(Protocol):
@@ -36,10 +39,9 @@ class Current:
         level: depth in the tree: 0 for a single item as root, 1 in the root group.
         current_loop: the loop that runs, from 1. loops: how many there are to be.
         metadata: what the spec said, joined with name, pid, current_loop and loops.
-        vars: an empty object for the child's own use.
     """
 
-    __slots__ = ("_line", "_metadata", "current_loop", "incarnation", "level", "loops", "name", "path", "round", "vars")
+    __slots__ = ("_line", "_metadata", "_vars", "current_loop", "incarnation", "level", "loops", "name", "path", "round")
 
     def __init__(self, line: Line, path: str, incarnation: int, round: int, level: int, metadata: dict[str, Any]) -> None:
         self._line = line
@@ -50,11 +52,18 @@ class Current:
         self.level = level
         self.current_loop = 1
         self.loops: int | None = 1
-        self.vars = Vars()
+        self._vars: Vars | None = None
         self._metadata = metadata
 
     def __repr__(self) -> str:
         return f"<Current {self.path} incarnation {self.incarnation}, round {self.round}>"
+
+    @property
+    def vars(self) -> Vars:
+        """An empty object for the child's own use."""
+        if self._vars is None:
+            self._vars = Vars()
+        return self._vars
 
     @property
     def pid(self) -> int:
@@ -122,14 +131,13 @@ class Vars:
 
 
 def _refuse_on_a_loop() -> None:
-    from _asyncio import _get_running_loop
-
-    if _get_running_loop() is not None:
+    asyncio = sys.modules.get("_asyncio")  # without it no thread runs a loop
+    if asyncio is not None and asyncio._get_running_loop() is not None:
         raise StateError("current().sync blocks, and this thread runs an event loop: await the same call without .sync")
 
 
 _of_context: ContextVar[Current | None] = ContextVar("asyncproc.current", default=None)
-_of_process: Current | None = None
+_of_process: Current | Callable[[], Current] | None = None
 
 
 def current() -> Current:
@@ -139,15 +147,26 @@ def current() -> Current:
         StateError: this code runs in no child.
     """
     found = _of_context.get() or _of_process
+    if isinstance(found, Current):
+        return found
     if found is None:
         raise StateError("current() is for code that runs in a child: this code runs in none")
-    return found
+    with _making:
+        if not isinstance(_of_process, Current):
+            set_current_of_process(found())
+        assert isinstance(_of_process, Current)
+        return _of_process
 
 
-def set_current(view: Current | None, *, process: bool = False) -> None:
-    """Make *view* what :func:`current` gives: in this context, or (*process*) everywhere in this process."""
+_making = allocate_lock()
+
+
+def set_current(view: Current) -> None:
+    """Make *view* what :func:`current` gives in this context."""
+    _of_context.set(view)
+
+
+def set_current_of_process(view: Current | Callable[[], Current]) -> None:
+    """Make *view*, or what it returns when it is first asked for, what :func:`current` gives everywhere in this process."""
     global _of_process
-    if process:
-        _of_process = view
-    else:
-        _of_context.set(view)
+    _of_process = view

@@ -144,7 +144,7 @@ def is_async(target: Any) -> bool:
     return (
         not inspect.isroutine(target)
         and not isinstance(target, type)
-        and inspect.iscoroutinefunction(getattr(target, "__call__", None))
+        and inspect.iscoroutinefunction(getattr(type(target), "__call__", None))
     )
 
 
@@ -159,30 +159,30 @@ def _spelling_fault(spec: Body[Any], kwargs: object, options: Mapping[str, Any])
 
 
 def _argument_faults(path: str, described: Described) -> list[Fault]:
-    assert described.target is not None
+    """What is wrong with the arguments for good; what is merely missing is noted, as hooks may still add it."""
+    target = described.target
+    assert target is not None
     try:
-        signature = inspect.signature(described.target)
+        signature = inspect.signature(target)
     except (ValueError, TypeError):  # a builtin that does not tell
+        return []
+    try:
+        signature.bind(*described.args, **described.kwargs)
+    except TypeError as error:
+        described.missing = f"do not fit {name_of(target)}{signature}: {error}"
+    else:
         return []
     try:
         signature.bind_partial(*described.args, **described.kwargs)
     except TypeError as error:
-        return [Fault(path, "args", described.args, f"do not fit {name_of(described.target)}{signature}: {error}")]
+        return [Fault(path, "args", described.args, f"do not fit {name_of(target)}{signature}: {error}")]
     return []
 
 
 def missing_faults(path: str, spec: Spec[Any]) -> list[Fault]:
     """Arguments that the target needs and nothing will add; asked when the spec is about to start."""
-    if not isinstance(spec, Body) or spec._asyncproc.target is None:
-        return []
-    described = spec._asyncproc
-    try:
-        inspect.signature(spec.work).bind(*described.args, **described.kwargs)
-    except TypeError as error:
-        return [Fault(path, "args", described.args, f"do not fit {name_of(spec.work)}: {error}")]
-    except ValueError:
-        pass
-    return []
+    missing = spec._asyncproc.missing
+    return [] if missing is None else [Fault(path, "args", spec._asyncproc.args, missing)]
 
 
 class Process(Body[T]):

@@ -80,8 +80,9 @@ class Handle(Generic[T_co]):
 
     @property
     def pid(self) -> int | None:
-        """The process of the present incarnation; None without one."""
-        return self._place.view.pid
+        """The process of the present or last incarnation; None without one."""
+        view = self._place.view
+        return view.pid if view.pid is not None or view.exit is None else view.exit.pid
 
     @property
     def incarnation(self) -> int:

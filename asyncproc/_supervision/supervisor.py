@@ -205,9 +205,13 @@ class Supervisor:
 
     def _finish(self, place: Place) -> None:
         exit = place.view.exit
-        if exit is not None and exit.failed and not place.awaited and not place.waiting and place.parent is self.root:
+        if exit is not None and exit.failed and not place.awaited and not place.waiting and self._was_started(place):
             log.error("%s", exit.explain(), exc_info=exit.error)
         self._wake(place)
+
+    def _was_started(self, place: Place) -> bool:
+        """Whether somebody started it; what a plan's member fails by comes out of the run."""
+        return place.parent is self.root and place not in self.root.members
 
     # --- who waits ------------------------------------------------------------------------------------------------------
 

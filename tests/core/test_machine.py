@@ -318,6 +318,13 @@ class TestLadder:
         tree.stop()
         assert tree.tell(TimerFired(tree.ids["app"], 1, Timer.RUNG, 1)) == []
 
+    def test_timer_that_is_told_twice_counts_once(self) -> None:
+        """Also the last one, after which nothing is due any more."""
+        tree = self.ladder(Ladder.TASK)
+        tree.stop()
+        assert tree.fires("app", Timer.RUNG, 5.0) == ["abandon app"]
+        assert tree.fires("app", Timer.RUNG, 5.0) == []
+
     def test_rung_of_what_was_never_asked_is_dropped(self) -> None:
         """No descent, no rung."""
         assert self.ladder(Ladder.PYTHON).fires("app", Timer.RUNG) == []
@@ -886,6 +893,14 @@ class TestRequests:
         with pytest.raises(StateError, match="node app/b: is starting"):
             tree.run()
 
+    def test_run_in_a_group_that_is_being_stopped_is_refused(self) -> None:
+        """Nothing starts after a stop; and the failure is still needed for the group's end."""
+        tree = Tree(concurrent("app", concurrent("g", leaf("a")), leaf("b")))
+        tree.run()
+        tree.fails("a")
+        with pytest.raises(StateError, match="node app/g/a: its group app is stopping"):
+            tree.run("a")
+
     def test_rounds_that_do_not_bind_need_a_concurrent(self) -> None:
         """Of a sequence they make no sense."""
         with pytest.raises(SpecError, match="node app: binding"):
@@ -965,6 +980,15 @@ class TestForgotten:
         tree.forget("b")
         assert tree.run() == ["start c"]
 
+    def test_member_of_a_live_group_is_not_forgotten(self) -> None:
+        """The end of a group is made of the ends of its members."""
+        tree = Tree(concurrent("app", sequential("g", leaf("a")), leaf("b")))
+        tree.run()
+        tree.exited("a")
+        for name in ("g", "a"):
+            with pytest.raises(StateError, match="its group app is starting"):
+                tree.forget(name)
+
     @pytest.mark.parametrize("rounds", [1, 2])
     def test_what_may_come_back_is_not_forgotten(self, rounds: int) -> None:
         """Neither what runs nor what waits for the next round."""
@@ -973,9 +997,8 @@ class TestForgotten:
         tree.exited("a")
         with pytest.raises(StateError, match="can be forgotten"):
             tree.forget("app")
-        if rounds == 2:
-            with pytest.raises(StateError, match="node app/a: is ended"):
-                tree.forget("a")
+        with pytest.raises(StateError, match="node app/a: is ended" if rounds == 2 else "its group app"):
+            tree.forget("a")
 
 
 class TestViews:

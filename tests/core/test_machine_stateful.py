@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from asyncproc._core.supervision.record import NodeView
 
 T = TypeVar("T")
-EXAMPLES = 60
+EXAMPLES = 200
 RUNGS = list(Rung)
 LATER = {State.PAUSED, State.BACKOFF}
 LEGAL = {(before, after) for before, afters in MOVES.items() for after in afters} - {(s, s) for s in LATER}
@@ -202,7 +202,7 @@ class World(RuleBasedStateMachine):
         below = list(self.machine.subtree(node.id))
         if node.parent is None:
             return
-        if not all(each.finished for each in below):
+        if not all(each.finished for each in below) or any(group.state in LIVE for group in self.groups(node)):
             self.refuses(Forgotten(node.id))
             return
         gone = {each.id for each in below}
@@ -262,6 +262,14 @@ class World(RuleBasedStateMachine):
         members = [self.machine.node(id) for id in node.children if id in range(node.id, node.id + node.plan.size)]
         return [node, *(below for member in members for below in self.planned(member))]
 
+    def groups(self, node: NodeView) -> list[NodeView]:
+        """Those above it in whose plans it is."""
+        above: list[NodeView] = []
+        while node.parent is not None and node.id < node.parent + self.machine.node(node.parent).plan.size:
+            node = self.machine.node(node.parent)
+            above.append(node)
+        return above
+
     def members(self, node: NodeView) -> list[NodeView]:
         """The members that run with it."""
         own = range(node.id, node.id + node.plan.size)
@@ -278,7 +286,8 @@ class World(RuleBasedStateMachine):
         event = RunAsked(node.id, rounds, binding)
         part = self.planned(node)
         makes_sense = (rounds is None or rounds >= 0) and (binding or node.plan.kind is Kind.CONCURRENT)
-        if not makes_sense or not all(each.state is State.CREATED or each.finished for each in part):
+        idle = all(each.state is State.CREATED or each.finished for each in part)
+        if not makes_sense or not idle or any(group.state is State.STOPPING for group in self.groups(node)):
             self.refuses(event)
             return
         ids = {each.id for each in part}
@@ -303,7 +312,6 @@ class World(RuleBasedStateMachine):
 
     def stop(self, event: StopAsked | KillAsked) -> None:
         below = list(self.machine.subtree(event.node))
-        self.owed |= {each.id for each in below if each.state is State.CREATED}
         self.barred |= {each.id for each in below}
         self.endless -= {each.id for each in below}
         self.tell(event)
@@ -379,6 +387,8 @@ class World(RuleBasedStateMachine):
         assert move.after in MOVES[move.before]
         REACHED.add((move.before, move.after))
         self.states[move.node] = move.after
+        if (move.before, move.after) == (State.CREATED, State.ENDED):
+            self.owed.add(move.node)  # it is stopped before anybody has asked it to run: that too is said once
         node = self.machine.node(move.node)
         assert (move.exit is not None) == (move.after is State.ENDED)
         if move.after is State.STARTING:

@@ -126,3 +126,9 @@ def test_group_of_exceptions_is_an_exception_group() -> None:
     """And of anything else a BaseExceptionGroup."""
     assert isinstance(group_failure("app", [ERROR]), ExceptionGroup)
     assert not isinstance(group_failure("app", [KeyboardInterrupt()]), ExceptionGroup)
+
+
+def test_group_whose_members_have_run_again_has_failed_all_the_same() -> None:
+    """An exception group cannot be empty."""
+    (error,) = group_failure("app", []).exceptions
+    assert isinstance(error, ChildCrashed)

@@ -451,6 +451,11 @@ def test_deep_and_wide_groups_are_bounded(main: Any, peer: Peer) -> None:
         assert isinstance(deep, ExceptionGroup)
         deep = deep.exceptions[0]
     assert deep.args == ("bottom",)
+    bottomless: Any = peer.error_of(main.throw_deep_group, 3 * MAX_NODES)
+    while isinstance(bottomless, ExceptionGroup):
+        bottomless = bottomless.exceptions[0]
+    assert type(bottomless) is RemoteError
+    assert "its members are left out" in bottomless.__notes__[0]
     wide = unpack_error(pack_error(ExceptionGroup("wide", [ValueError(number) for number in range(2 * MAX_NODES)])))
     assert isinstance(wide, ExceptionGroup)
     assert len(wide.exceptions) == MAX_NODES - 1

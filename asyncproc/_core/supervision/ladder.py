@@ -35,7 +35,7 @@ class Descent:
         rung: the last rung taken; None before the first.
         given_up: whether the leaf was abandoned: nothing follows.
         due: when the next step is due; ``inf`` when none is, or none is known.
-        serial: of the timer for *due*; earlier ones are stale.
+        serial: of the timer for *due*, 0 without one; all others are stale.
     """
 
     __slots__ = (

@@ -160,7 +160,7 @@ class TreeMachine:
         if not event.binding:
             for member in node.members:
                 _enrol(member, Course(member, event.rounds, node.course))
-        if node.above is not None and node.above.added is not None and node.id in node.above.added:
+        if node.above is not None and node.above.added is not None and node.is_added:
             node.above.added[node.id] = node.above.added.pop(node.id)  # they stand there in order of start
         if event.rounds == 0:
             self._run_nothing(node)
@@ -188,6 +188,7 @@ class TreeMachine:
             case _:
                 leaf = self._leaf(event.node)
                 if leaf.descent is not None and leaf.descent.serial == event.serial:
+                    leaf.descent.serial = 0  # used up: told twice, it must not stand for a later rung
                     self._life.climb(leaf, max(self._life.now, leaf.descent.due))
 
     def _reported(self, leaf: Leaf, event: Spawned | Readied | Acknowledged | Exited) -> None:
@@ -207,15 +208,15 @@ class TreeMachine:
     def _forgotten(self, event: Forgotten) -> None:
         node = self._known(event.node)
         gone = list(node.everything())
-        for each in gone:
-            if not each.finished:
-                raise StateError(f"node {each.path}: is {each.state.value}; only what has ended for good can be forgotten")
+        _check_forget(node, gone)
         for each in gone:
             del self._nodes[each.id]
         if node.above is None:
             self._root = None
+        elif node.above.added is not None and node.is_added:
+            del node.above.added[node.id]
         else:
-            node.above.drop(node)
+            node.above.members.remove(node)
 
 
 def _check_run(node: Node, event: RunAsked) -> None:
@@ -226,6 +227,18 @@ def _check_run(node: Node, event: RunAsked) -> None:
     for each in node.planned():
         if not each.idle:
             raise StateError(f"node {each.path}: is {each.state.value}; it runs already")
+    for group in node.groups():
+        if group.state is State.STOPPING:
+            raise StateError(f"node {node.path}: its group {group.path} is {group.state.value}")
+
+
+def _check_forget(node: Node, gone: list[Node]) -> None:
+    for each in gone:
+        if not each.finished:
+            raise StateError(f"node {each.path}: is {each.state.value}; only what has ended for good can be forgotten")
+    for group in node.groups():
+        if group.live:  # its end is made of theirs
+            raise StateError(f"node {node.path}: its group {group.path} is {group.state.value}")
 
 
 def _enrol(node: Node, course: Course) -> None:

@@ -111,13 +111,14 @@ class Course:
 
     def ends_by(self, node: Node) -> bool:
         """Whether the end of *node*, below *top*, is a failure that will reach *top*: then no further round can come."""
-        if not node.failed:
+        if not node.failed or self._outlives_failure:
             return False
-        while node is not self.top and node.above is not None:
-            node = node.above
-            if node.plan.continues:
+        for group in node.groups():
+            if group.plan.continues:
                 return False
-        return not self._outlives_failure
+            if group is self.top:
+                break
+        return True
 
     @property
     def _outlives_failure(self) -> bool:
@@ -239,6 +240,18 @@ class Node:
             node = node.above
         return "/".join(reversed(names))
 
+    @property
+    def is_added(self) -> bool:
+        """Whether it was added below its parent, rather than being a member of its plan."""
+        return self.above is not None and self.above.added is not None and self.id in self.above.added
+
+    def groups(self) -> Iterator[Node]:
+        """The groups whose runs it is part of by their plans, innermost first."""
+        node = self
+        while node.above is not None and not node.is_added:
+            node = node.above
+            yield node
+
     def enter(self, state: State, now: float) -> None:
         """Note that it is in *state* now."""
         self.state = state
@@ -248,13 +261,6 @@ class Node:
     def below(self) -> list[Node]:
         """All its children."""
         return [*self.members, *(self.added or {}).values()]
-
-    def drop(self, child: Node) -> None:
-        """Forget this child."""
-        if self.added is not None and child.id in self.added:
-            del self.added[child.id]
-        else:
-            self.members.remove(child)
 
     def planned(self) -> Iterator[Node]:
         """It and all below it by its plan, children before parents."""

@@ -1,0 +1,104 @@
+"""The line of a coroutine function in a child: its own loop listens, and a stop cancels it."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from asyncproc._ipc.codec import decode, encode
+from asyncproc._ipc.frame import ACKNOWLEDGED, VALUE, WINDOW
+from asyncproc._ipc.link import Counts, Link, control
+from asyncproc.errors import ChannelBroken
+
+
+class AsyncLine:
+    """Both the runner of the target and its line."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._counts = Counts()
+        self._gone = False
+        self._values: list[bytes] = []
+        self._waiters: list[asyncio.Future[None]] = []
+        self._task: asyncio.Task[Any] | None = None
+
+    def run(self, target: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call *target* on a loop of its own and await it."""
+        uvloop = sys.modules.get("uvloop")
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop if uvloop else None) as runner:
+            return runner.run(self._main(target, args, kwargs))
+
+    async def _main(self, target: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        self._loop = asyncio.get_running_loop()
+        self._stop_asked = asyncio.Event()
+        self._task = asyncio.current_task()
+        self._loop.add_reader(self._link.socket.fileno(), self._readable)
+        self._handle(self._link.read(False) if self._link.early else [])
+        try:
+            return await target(*args, **kwargs)
+        finally:
+            self._loop.remove_reader(self._link.socket.fileno())
+
+    def _readable(self) -> None:
+        self._handle(self._link.read(False))
+
+    def _handle(self, frames: list[tuple[int, bytes]] | None) -> None:
+        if frames is None:
+            self._gone = True
+            self._loop.remove_reader(self._link.socket.fileno())
+        for kind, body in frames or ():
+            if kind == VALUE:
+                self._values.append(body)
+            elif (message := control(body))[0] == "stop":
+                self._stop(message[1])
+            else:
+                self._counts.sent -= message[1]
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def _stop(self, cancel: bool) -> None:
+        self._stop_asked.set()
+        self._link.tell(ACKNOWLEDGED)
+        if cancel and self._task is not None:
+            self._task.cancel("asked to end")
+
+    @property
+    def stopping(self) -> bool:
+        return self._stop_asked.is_set()
+
+    async def wait_stopping(self) -> None:
+        await self._stop_asked.wait()
+
+    async def _wait_until(self, ready: Callable[[], Any]) -> None:
+        while not ready():
+            if self._gone:
+                raise ChannelBroken("the manager is gone")
+            waiter = self._loop.create_future()
+            self._waiters.append(waiter)
+            await waiter
+
+    async def send(self, value: object) -> None:
+        body = encode(value, "value")
+        await self._wait_until(lambda: self._counts.sent < WINDOW)
+        self._counts.sent += len(body)
+        self._link.value(VALUE, body)
+
+    async def receive(self) -> Any:
+        await self._wait_until(lambda: self._values)
+        body = self._values.pop(0)
+        if credit := self._counts.take(len(body)):
+            self._link.credit(credit)
+        return decode(body, "value")
+
+    def send_blocking(self, value: object, timeout: float | None) -> None:
+        self._from_thread(self.send(value), timeout)
+
+    def receive_blocking(self, timeout: float | None) -> Any:
+        return self._from_thread(self.receive(), timeout)
+
+    def _from_thread(self, call: Any, timeout: float | None) -> Any:
+        return asyncio.run_coroutine_threadsafe(call, self._loop).result(timeout)

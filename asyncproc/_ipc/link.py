@@ -1,0 +1,244 @@
+"""The child's end of the channel. Writing blocks: the manager never stops reading.
+
+Nobody listens in the background. Whoever needs something, a value, room to send, whether a stop was asked, reads what has
+arrived; with several threads one reads for all. So an idle child has one thread, and a target that never asks pays nothing:
+a stop that it does not hear comes as a signal half a second later.
+"""
+
+from __future__ import annotations
+
+from _thread import allocate_lock
+
+from asyncproc._ipc.codec import decode, encode
+from asyncproc._ipc.frame import ACKNOWLEDGED, CONTROL, CREDIT, VALUE, WINDOW, FrameReader, frame, split
+from asyncproc.errors import ChannelBroken
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from _socket import socket
+    from _thread import LockType
+    from collections.abc import Callable
+    from typing import Any
+
+_MSG_DONTWAIT = 0x40
+_READ_SIZE = 1 << 15
+
+
+class Link:
+    """What both kinds of line stand on."""
+
+    __slots__ = ("_frame_lock", "_reader", "_value_lock", "early", "line", "socket")
+
+    def __init__(self, sock: socket, early: list[tuple[int, bytes]]) -> None:
+        self.socket = sock
+        self.early = early
+        self._reader: FrameReader | None = None
+        self._frame_lock = allocate_lock()  # whole frames
+        self._value_lock = allocate_lock()  # whole values: a control frame may stand between two parts
+        self.line: Callable[[], Any] = self._plain_line
+
+    def _plain_line(self) -> PlainLine:
+        return PlainLine(self)
+
+    def tell(self, tag: int) -> None:
+        """Send a message without content."""
+        self._write(frame(CONTROL, bytes((0x91, tag))))
+
+    def credit(self, count: int) -> None:
+        """Say that *count* bytes of values have been taken."""
+        self._write(frame(CONTROL, b"\x92" + bytes((CREDIT, 0xCE)) + count.to_bytes(4, "big")))
+
+    def value(self, kind: int, body: bytes) -> None:
+        """Send a value of any size."""
+        with self._value_lock:
+            for part in split(kind, body):
+                self._write(part)
+
+    def _write(self, data: bytes) -> None:
+        try:
+            with self._frame_lock:
+                self.socket.sendall(data)
+        except OSError as error:
+            raise ChannelBroken(f"the manager is gone: {error}") from None
+
+    def read(self, wait: bool) -> list[tuple[int, bytes]] | None:
+        """The next frames, waited for or not; None when the manager is gone."""
+        if self.early:
+            early, self.early = self.early, []
+            return early
+        try:
+            data = self.socket.recv(_READ_SIZE, 0 if wait else _MSG_DONTWAIT)
+        except BlockingIOError:
+            return []
+        except OSError:
+            return None
+        if not data:
+            return None
+        if self._reader is None:
+            self._reader = FrameReader()
+        return self._reader.feed(data)
+
+
+class Counts:
+    """How much this side may still send, and what it owes the other side."""
+
+    __slots__ = ("sent", "taken")
+
+    def __init__(self) -> None:
+        self.sent = 0
+        self.taken = 0
+
+    def take(self, count: int) -> int:
+        """Note that *count* bytes were taken; what is to be credited now (0: later, with more)."""
+        self.taken += count
+        if self.taken < WINDOW // 4:
+            return 0
+        credit, self.taken = self.taken, 0
+        return credit
+
+
+class PlainLine:
+    """The line of plain code, in any of the child's threads.
+
+    One thread reads at a time, the others wait until it has read something, and then look again.
+    """
+
+    __slots__ = ("_counts", "_gone", "_link", "_reading", "_state", "_stopping", "_values", "_waiting")
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._counts = Counts()
+        self._stopping = False
+        self._gone = False
+        self._reading = False
+        self._values: list[bytes] = []
+        self._waiting: list[LockType] = []
+        self._state = allocate_lock()
+
+    def _until(self, ready: Callable[[], Any], timeout: float | None) -> bool:
+        """Read, or let another thread read, until *ready*; False after *timeout* seconds."""
+        deadline = None if timeout is None else _now() + timeout
+        while True:
+            left = None if deadline is None else deadline - _now()
+            with self._state:
+                if ready():
+                    return True
+                if left is not None and left <= 0:
+                    return False
+                leads = not self._reading
+                self._reading = True
+                if not leads:
+                    turn = allocate_lock()
+                    turn.acquire()
+                    self._waiting.append(turn)
+            if leads:
+                self._read(left)
+            else:
+                turn.acquire(True, -1 if left is None else left)
+
+    def _read(self, patience: float | None) -> None:
+        """Take the next frames and wake whoever waits; only the thread that has set ``_reading``."""
+        frames: list[tuple[int, bytes]] | None = []
+        try:
+            if patience is None or self._link.early or _readable(self._link.socket, patience):
+                frames = self._link.read(patience != 0)
+        finally:
+            with self._state:
+                self._reading = False
+                self._handle(frames)
+                waiting, self._waiting = self._waiting, []
+            for turn in waiting:
+                turn.release()
+
+    def _handle(self, frames: list[tuple[int, bytes]] | None) -> None:
+        if frames is None:
+            self._gone = True
+        for kind, body in frames or ():
+            if kind == VALUE:
+                self._values.append(body)
+            elif (message := control(body))[0] == "stop":
+                self._stopping = True
+                self._link.tell(ACKNOWLEDGED)
+            else:
+                self._counts.sent -= message[1]
+
+    def _raise_if_gone(self) -> None:
+        if self._gone:
+            raise ChannelBroken("the manager is gone")
+
+    @property
+    def stopping(self) -> bool:
+        with self._state:
+            leads = not self._reading and not self._gone
+            self._reading = self._reading or leads
+        if leads:
+            self._read(0)
+        return self._stopping
+
+    def wait_stopping_blocking(self, timeout: float | None) -> bool:
+        return self._until(lambda: self._stopping or self._gone, timeout)
+
+    def send_blocking(self, value: object, timeout: float | None) -> None:
+        body = encode(value, "value")
+        if not self._until(lambda: self._gone or self._take_room(len(body)), timeout):
+            raise TimeoutError(f"send: the manager took nothing for {timeout} s")
+        self._raise_if_gone()
+        self._link.value(VALUE, body)
+
+    def _take_room(self, size: int) -> bool:
+        if self._counts.sent >= WINDOW:
+            return False
+        self._counts.sent += size
+        return True
+
+    def receive_blocking(self, timeout: float | None) -> Any:
+        taken: list[bytes] = []
+        if not self._until(lambda: self._take_value(taken) or self._gone, timeout):
+            raise TimeoutError(f"receive: nothing came for {timeout} s")
+        if not taken:
+            self._raise_if_gone()
+        if credit := self._counts.take(len(taken[0])):
+            self._link.credit(credit)
+        return decode(taken[0], "value")
+
+    def _take_value(self, taken: list[bytes]) -> bool:
+        if self._values:
+            taken.append(self._values.pop(0))
+        return bool(taken)
+
+    async def wait_stopping(self) -> None:
+        await _in_thread(self.wait_stopping_blocking, None)
+
+    async def send(self, value: object) -> None:
+        await _in_thread(self.send_blocking, value, None)
+
+    async def receive(self) -> Any:
+        return await _in_thread(self.receive_blocking, None)
+
+
+def control(body: bytes) -> tuple[Any, ...]:
+    """A control message of the manager's, whom the child trusts."""
+    import marshal
+
+    message: tuple[Any, ...] = marshal.loads(body)
+    return message
+
+
+def _now() -> float:
+    import time
+
+    return time.monotonic()
+
+
+def _readable(sock: socket, patience: float) -> bool:
+    import select
+
+    poll = select.poll()
+    poll.register(sock.fileno(), select.POLLIN)
+    return bool(poll.poll(patience * 1000))
+
+
+async def _in_thread(call: Callable[..., Any], *args: Any) -> Any:
+    import asyncio
+
+    return await asyncio.to_thread(call, *args)

@@ -1,0 +1,105 @@
+"""Every example runs as it stands, prints what its docstring promises, and leaves no process behind."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from .harness import EXAMPLES, Examples
+
+pytestmark = pytest.mark.slow
+
+
+def test_one_child(examples: Examples) -> None:
+    """A result with and without a loop at hand; what still runs is stopped with its clean-up."""
+    out, _ = examples.run(EXAMPLES / "one_child.py")
+    own, python = (hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in (EXAMPLES / "one_child.py", sys.executable))
+    found = re.search(r"app/idle is running, pid (\d+); this is (\d+)", out)
+    assert found and found[1] != found[2]
+    assert f"without a loop at hand: {own}" in out
+    assert f"app/digest of this file: {own}" in out
+    assert f"and of this Python: {python}" in out
+    assert "idle: cleaning up" in out
+    assert "app/idle was stopped, asked by leaving the manager" in out
+
+
+def test_groups(examples: Examples) -> None:
+    """In bound rounds each member comes once in a round, in order; in free ones fetch gets as far as it likes."""
+    out, _ = examples.run(EXAMPLES / "groups.py")
+    bound, free = out.split("until stopped, without waiting for each other:")
+    for number in (1, 2):
+        ran = re.findall(rf"round {number}: app/(\S+)", bound)
+        assert sorted(ran) == ["build/concurrent/index", "build/concurrent/thumbs", "build/parse", "fetch"]
+        assert ran.index("build/parse") < ran.index("build/concurrent/index")
+    assert [int(number) for number in re.findall(r"round (\d)", bound)[:8]] == [1] * 4 + [2] * 4
+    assert "'indexed in round 2' is the last of 2 results at this path" in bound
+    pids = re.findall(r"in process (\d+)", bound)
+    assert len(set(pids)) == len(pids) == 8
+    assert "round 5: app/fetch fetched" in free
+    assert "killed: 0" in free
+    came = re.search(r"fetch has come to round (\d+), build to round (\d+)", free)
+    assert came and int(came[1]) >= 6 and int(came[2]) >= 1
+
+
+def test_commands_in_a_group(examples: Examples) -> None:
+    """Results by path; two failures, each explained, and both raised by check()."""
+    out, _ = examples.run(EXAMPLES / "commands_in_a_group.py")
+    source = EXAMPLES / "commands_in_a_group.py"
+    lines = source.read_text().count("\n")
+    assert re.search(r"^uname: \['\w+', '\w+'\] in \d+ ms$", out, re.M)
+    assert f"lines: ['{lines}', '{source}'] in" in out
+    assert "sort: ['quince', 'pear', 'apple'] in" in out
+    assert "more/printenv: ['hello'] in" in out
+    assert re.search(r"^more/count: \['\d+'\] in", out, re.M)
+    assert re.search(r"^ls failed: app/ls crashed, with code \d+, last words: .*/no/such/folder", out, re.M)
+    assert re.search(r"^no-such-program failed: app/no-such-program crashed, FileNotFoundError: \[Errno 2\]", out, re.M)
+    assert "check() raised a CommandError: [('ls', '/no/such/folder')]" in out
+    assert "check() raised a FileNotFoundError: [Errno 2]" in out
+
+
+def test_messages(examples: Examples) -> None:
+    """The same conversation with a process and a coroutine; one has a pid of its own."""
+    out, _ = examples.run(EXAMPLES / "messages.py")
+    pids = []
+    for name in ("process", "coroutine"):
+        talk = re.findall(rf"app/{name}: sent (\S+), got {{'so far': (\S+), 'pid': (\d+)}}", out)
+        assert [said[:2] for said in talk] == [("1", "1.0"), ("20", "21.0"), ("0.5", "21.5")]
+        assert f"app/{name}: its result is 21.5" in out
+        pids.append({said[2] for said in talk})
+    assert all(len(found) == 1 for found in pids) and pids[0] != pids[1]
+
+
+def test_errors(examples: Examples) -> None:
+    """The own class with its attributes, the child's traceback, a group of errors, a signal."""
+    out, err = examples.run(EXAMPLES / "errors.py")
+    assert "an OutOfPaper, tray 3; node app/print_page" in out
+    assert re.search(r"errors\.py\", line \d+, in print_page\n    \|     raise OutOfPaper\(tray\)", out)
+    assert "skipped, and because of what: {'sequential/vanish': 'app/concurrent/sequential/divide'}" in out
+    assert "of the group, out of paper: tray 1 is empty" in out
+    assert "of the group, nested as it is: app/concurrent/sequential: 1 failed" in out
+    assert "app/vanish crashed: SIGKILL" in out
+    assert "Traceback" not in err
+
+
+def test_nested_manager(examples: Examples) -> None:
+    """Three generations in three processes, under one path; the inner tree ends with the outer child."""
+    out, _ = examples.run(EXAMPLES / "nested_manager.py")
+    pids = re.findall(r"(?:lives in|in) (\d+)$", out, re.M)
+    assert len(pids) == len(set(pids)) == 5
+    for number, name in ((1, "ada"), (2, "bob")):
+        assert f"order {number}: done by app/department/desk/concurrent/{name} in" in out
+    found = re.search(r"^app/night_shift/desk/sleeper runs in (\d+)$", out, re.M)
+    assert found and f"app/night_shift stopped; {found[1]} is gone" in out
+
+
+def test_every_example_has_a_test_and_says_what_to_see() -> None:
+    """A new example must not stay untested."""
+    tests = {name.removeprefix("test_") for name in globals()} | {"index_tree"}
+    for path in EXAMPLES.glob("*.py"):
+        assert path.stem in tests, f"{path.name} has no test"
+        assert "What to see" in (ast.get_docstring(ast.parse(path.read_text())) or ""), path.name
