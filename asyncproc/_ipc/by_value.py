@@ -29,7 +29,7 @@ from weakref import WeakSet
 import cloudpickle  # type: ignore[import-untyped]  # it has no types
 from cloudpickle import cloudpickle as tracking
 
-from asyncproc._ipc.codec import PROTOCOL, by_reference
+from asyncproc._ipc.by_reference import PROTOCOL, by_reference
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -19,8 +19,9 @@ from itertools import chain, islice
 from types import BuiltinMethodType, CellType, CodeType, FunctionType, MemberDescriptorType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from asyncproc._ipc import by_value
+from asyncproc._ipc.by_reference import by_reference, error_text, type_name
 from asyncproc._ipc.by_value import ByValue
-from asyncproc._ipc.codec import by_reference, dumps, error_text, type_name
 from asyncproc.errors import Stopping
 
 if TYPE_CHECKING:
@@ -114,7 +115,8 @@ def _can_be_sent(value: object) -> bool:
     if type(value) in _ATOMS:
         return True
     try:
-        dumps(value)
+        if by_reference(value) is None:
+            by_value.dumps(value)
     except (KeyboardInterrupt, Stopping):
         raise
     except BaseException:  # a part whose turn had not come before the failure may raise anything

@@ -14,7 +14,8 @@ Every child imports this module; ``traceback`` comes in when something is raised
 
 from __future__ import annotations
 
-from asyncproc._ipc.codec import decode, dumps, error_text, safe_str, type_name
+from asyncproc._ipc.by_reference import error_text, safe_str, type_name
+from asyncproc._ipc.codec import decode, dumps
 from asyncproc.errors import DecodeError, RemoteError
 
 TYPE_CHECKING = False  # importing typing for this name alone costs a child 9 ms

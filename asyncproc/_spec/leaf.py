@@ -144,7 +144,7 @@ def is_async(target: Any) -> bool:
     return (
         not inspect.isroutine(target)
         and not isinstance(target, type)
-        and inspect.iscoroutinefunction(getattr(type(target), "__call__", None))
+        and inspect.iscoroutinefunction(type(target).__call__)
     )
 
 

@@ -1,0 +1,50 @@
+"""The README tells the truth: its programs run as they stand, and its commands are the ones that are run here."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TOP = Path(__file__).parents[1]
+TEXT = (TOP / "README.md").read_text()
+PROGRAMS = re.findall(r"```python\n(.*?)```", TEXT, re.S)
+COMMANDS = re.findall(r"```sh\n(.*?)```", TEXT, re.S)
+SAID = ["FileNotFoundError", "indexed in round 2 ['a', 'b']", "6\n"]
+
+
+@pytest.mark.parametrize("number", range(len(PROGRAMS)))
+def test_program_runs_as_it_stands(number: int, tmp_path: Path) -> None:
+    """Each prints what its reader expects, and nothing to standard error that is not announced."""
+    file = tmp_path / "program.py"
+    file.write_text(PROGRAMS[number])
+    done = subprocess.run([sys.executable, str(file)], capture_output=True, text=True, cwd=TOP, timeout=30)
+    assert done.returncode == 0, done.stderr
+    assert SAID[number] in done.stdout
+
+
+def test_every_program_has_an_expectation() -> None:
+    """A new block in the README needs one here."""
+    assert len(PROGRAMS) == len(SAID)
+
+
+def test_ci_runs_the_readme_command() -> None:
+    """The second command, word for word."""
+    assert len(COMMANDS) == 2
+    assert COMMANDS[1].strip() in (TOP / ".ci" / "run").read_text()
+
+
+def test_main_job_runs(tmp_path: Path) -> None:
+    """What the first command runs, in this environment and on the standard library."""
+    words = COMMANDS[0].strip().split("&& .venv/bin/asyncproc ")[1].split()
+    file = TOP / words[1]
+    done = subprocess.run(
+        [sys.executable, "-m", "asyncproc", words[0], str(file), "--", "--out", str(tmp_path / "index.json")],
+        capture_output=True, text=True, cwd=tmp_path, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "index.json").stat().st_size > 10_000
+    assert "ended well" in done.stdout + done.stderr
