@@ -55,8 +55,3 @@ def _free(name: str, taken: set[str], next_number: dict[str, int]) -> str:
         candidate = f"{name[: LONGEST - 8]}-{number}"
     next_number[name] = number
     return candidate
-
-
-def parent_of(path: str) -> str:
-    """Everything before the last part of a path."""
-    return path.rpartition("/")[0]

@@ -12,13 +12,14 @@ from __future__ import annotations
 import asyncio
 import marshal
 import os
+import resource
 import signal
 import socket
 import sys
 import weakref
 from collections import deque
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 from asyncproc._runtime import kernel
@@ -379,7 +380,7 @@ def _spawn_warden(lifeline: socket.socket, requests: socket.socket, env: dict[st
     held = [_above(fd) for fd in (null, lifeline.fileno(), requests.fileno())]  # none stands where another one goes
     quiet = (0, 1) if os.environ.get("ASYNCPROC_DEBUG") else (0, 1, 2)
     places = [*((held[0], fd) for fd in quiet), (held[1], 3), (held[2], 4)]
-    argv = [python(), "-I", "-S", "-c", START, ROOT, "3", "4", str(os.getpid())]
+    argv = [python(), "-I", "-S", "-c", START, ROOT, "3", "4", str(os.getpid()), str(_limit_for_children())]
     try:
         return os.posix_spawn(
             argv[0],
@@ -392,6 +393,30 @@ def _spawn_warden(lifeline: socket.socket, requests: socket.socket, env: dict[st
     finally:
         for fd in (null, *held):
             os.close(fd)
+
+
+_raised_from: int | None = None
+
+
+@contextmanager
+def more_open_files() -> Iterator[None]:
+    """Let this program open as many files as it may; children find the limit that stood before. For programs that are ours."""
+    global _raised_from
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if _raised_from is not None or soft == hard:
+        yield
+        return
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    _raised_from = soft
+    try:
+        yield
+    finally:
+        _raised_from = None
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def _limit_for_children() -> int:
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0] if _raised_from is None else _raised_from
 
 
 def _above(fd: int) -> int:

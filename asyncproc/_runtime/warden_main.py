@@ -7,6 +7,7 @@ launcher, killed, can no longer end itself; its own exit is the proof that nobod
 from __future__ import annotations
 
 import os
+import resource
 import select
 import sys
 
@@ -18,17 +19,19 @@ if TYPE_CHECKING:
     from typing import Never
 
 
-def main(lifeline: int, requests: int, manager: int) -> None:
+def main(lifeline: int, requests: int, manager: int, open_files: int) -> None:
     """Run as the process that the manager spawned; does not return.
 
     Args:
         lifeline: a socket that ends with the manager, or when the manager closes the chain.
         requests: the launcher's socket.
         manager: pid of the manager.
+        open_files: the soft limit of open files that children are to find.
     """
     calm_signals()
     kernel.close_all_but((0, 1, 2, lifeline, requests))
     os.chdir("/")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (open_files, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
     os.setpgid(0, 0)
     kernel.become_subreaper()
     watch = os.pidfd_open(manager)

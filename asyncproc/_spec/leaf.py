@@ -141,11 +141,7 @@ def is_async(target: Any) -> bool:
         target = target.func
     if inspect.iscoroutinefunction(target):
         return True
-    return (
-        not inspect.isroutine(target)
-        and not isinstance(target, type)
-        and inspect.iscoroutinefunction(type(target).__call__)
-    )
+    return not inspect.isroutine(target) and not isinstance(target, type) and inspect.iscoroutinefunction(type(target).__call__)
 
 
 def _spelling_fault(spec: Body[Any], kwargs: object, options: Mapping[str, Any]) -> Fault | None:

@@ -35,9 +35,12 @@ class Mail:
         self.sent = self.taken = 0
         self._wake()
 
-    def disconnect(self, exit: Exit) -> None:
-        """It has ended; what it sent stays to be received."""
+    def disconnect(self) -> None:
+        """The incarnation has ended; what it sent stays to be received, and another may come in the next round."""
         self.child = None
+
+    def end(self, exit: Exit) -> None:
+        """The node has ended for good: nothing more will come."""
         self._ended = exit
         self._wake()
 

@@ -50,34 +50,47 @@ def _command_error(place: Place, exit: Exit) -> CommandError:
 
 def results_of(place: Place) -> Results:
     """The results of a group and all below it, by path relative to it."""
-    found = _Found(len(place.path) + 1)
-    for member in place.members:
-        found.collect(member)
-    exit = place.view.exit
-    duration = exit.duration if exit is not None else 0.0
-    return Results(found.values, found.exits, rounds=place.view.round, duration=duration, errors=found.errors)
+    return _Found(place).results()
 
 
 class _Found:
-    """What is below a group, by path relative to it."""
+    """What is below a group, by path relative to it. Each group is looked through once, and taken over into the one around it."""
 
-    def __init__(self, cut: int) -> None:
-        self._cut = cut
+    def __init__(self, group: Place) -> None:
+        self._group = group
         self.values: dict[str, Any] = {}
         self.exits: dict[str, Exit] = {}
         self.errors: dict[str, BaseException] = {}
+        for member in group.members:
+            if member.spec._asyncproc.kind in kinds.GROUPS:
+                self._add_group(member.view.name, member)
+            else:
+                self._add_leaf(member.view.name, member)
 
-    def collect(self, place: Place) -> None:
-        path = place.path[self._cut :]
-        exit = place.view.exit
-        group = place.spec._asyncproc.kind in kinds.GROUPS
+    def results(self) -> Results:
+        view = self._group.view
+        exit = view.exit
+        rounds = 0 if exit is not None and exit.incarnation == 0 else view.round  # a round that never began is none
+        duration = exit.duration if exit is not None else 0.0
+        return Results(self.values, self.exits, rounds=rounds, duration=duration, errors=self.errors)
+
+    def _add_leaf(self, path: str, leaf: Place) -> None:
+        exit = leaf.view.exit
+        if exit is None:
+            return
+        self.exits[path] = exit
+        if exit.ok:
+            self.values[path] = leaf.result
+        elif exit.failed and (error := error_of(leaf, exit)) is not None:
+            self.errors[path] = error
+
+    def _add_group(self, path: str, group: Place) -> None:
+        exit = group.view.exit
+        below = _Found(group)
         if exit is not None:
             self.exits[path] = exit
-            if group and exit.reason is not Reason.SKIPPED:
-                self.values[path] = results_of(place)
-            elif not group and exit.ok:
-                self.values[path] = place.result
-            elif not group and exit.failed and (error := error_of(place, exit)) is not None:
-                self.errors[path] = error
-        for member in place.members:
-            self.collect(member)
+            if exit.reason is not Reason.SKIPPED:
+                self.values[path] = below.results()
+        for mine, theirs in ((self.values, below.values), (self.exits, below.exits), (self.errors, below.errors)):
+            for relative, found in theirs.items():
+                mine[f"{path}/{relative}"] = found  # type: ignore[assignment]  # the same kind of value in both

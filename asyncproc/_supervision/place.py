@@ -48,8 +48,8 @@ class Place:
             self.mail = Mail()
             if self.child is not None:
                 self.mail.connect(self.child)
-            elif self.view.exit is not None:
-                self.mail.disconnect(self.view.exit)
+            elif self.view.exit is not None and self.view.finished:
+                self.mail.end(self.view.exit)
         return self.mail
 
     def cancel_timers(self) -> None:

@@ -191,8 +191,8 @@ class Supervisor:
         if move.after is State.ENDED:
             place.cancel_timers()
             place.child = None
-            if place.mail is not None and move.exit is not None:
-                place.mail.disconnect(move.exit)
+            if place.mail is not None:
+                place.mail.disconnect()
         if self.subscribers:
             transition = Transition(place.path, move.incarnation, move.before, move.after, move.time, move.exit)
             for subscriber in list(self.subscribers):
@@ -205,6 +205,8 @@ class Supervisor:
 
     def _finish(self, place: Place) -> None:
         exit = place.view.exit
+        if place.mail is not None and exit is not None:
+            place.mail.end(exit)
         if exit is not None and exit.failed and not place.awaited and not place.waiting and self._was_started(place):
             log.error("%s", exit.explain(), exc_info=exit.error)
         self._wake(place)

@@ -19,6 +19,7 @@ from asyncproc._observe.render import named, span
 from asyncproc._observe.watch import Watch
 from asyncproc._program import Ends, loop_factory
 from asyncproc._root import shown_by
+from asyncproc._runtime.chain import more_open_files
 from asyncproc.cli.code import End, code_of
 from asyncproc.cli.complaint import faults_of
 from asyncproc.cli.load import user_traceback
@@ -60,7 +61,7 @@ def execute(body: Body, watch: Watch, *, single: bool, checks: bool, log: str) -
     """
     begun = time.monotonic()
     try:
-        with configured(log), asyncio.Runner(loop_factory=loop_factory()) as runner:
+        with configured(log), more_open_files(), asyncio.Runner(loop_factory=loop_factory()) as runner:
             ends, result, raised = runner.run(_watched(body, watch))
     except KeyboardInterrupt:  # before our handlers stood, or after they had gone
         end, result = End(signal=signal.SIGINT), None

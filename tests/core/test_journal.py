@@ -64,7 +64,11 @@ class UnspeakableError(Exception):
 
 @pytest.mark.parametrize(
     ("error", "kind", "text"),
-    [(ValueError("boom"), RecordedError, "boom"), (SystemExit(3), RecordedInterrupt, "3"), (UnspeakableError(), RecordedError, "")],
+    [
+        (ValueError("boom"), RecordedError, "boom"),
+        (SystemExit(3), RecordedInterrupt, "3"),
+        (UnspeakableError(), RecordedError, ""),
+    ],
 )
 def test_error_comes_back_as_a_stand_in(error: BaseException, kind: type[BaseException], text: str) -> None:
     """It is called the same, says the same, and is an Exception if the original was one."""

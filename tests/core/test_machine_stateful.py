@@ -246,7 +246,9 @@ class World(RuleBasedStateMachine):
         again = TreeMachine()
         for now, event, actions in self.journal:
             time, same = journal.from_record(journal.to_record(now, event))
-            assert [journal.encode(action) for action in again.handle(same, time)] == [journal.encode(action) for action in actions]
+            assert [journal.encode(action) for action in again.handle(same, time)] == [
+                journal.encode(action) for action in actions
+            ]
 
     # How it is told.
 
@@ -436,7 +438,9 @@ class World(RuleBasedStateMachine):
 def test_machine_against_the_world() -> None:
     """Whatever the world does, the rules of the tree hold, and everything that is stopped ends; all moves are reached."""
     checks = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large, HealthCheck.large_base_example]
-    often = settings(max_examples=EXAMPLES, stateful_step_count=50, deadline=None, derandomize=True, suppress_health_check=checks)
+    often = settings(
+        max_examples=EXAMPLES, stateful_step_count=50, deadline=None, derandomize=True, suppress_health_check=checks
+    )
     run_state_machine_as_test(World, settings=often)
     states = {state for move in REACHED for state in move}
     print("states reached:", *sorted(state.value for state in states))

@@ -1,0 +1,123 @@
+"""What the children of these tests run. It imports nothing but asyncproc: every child that runs one of these imports it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+from typing import Any
+
+from asyncproc import Process, Stopping, current
+
+
+def nothing() -> None:
+    """End at once."""
+
+
+async def nothing_async() -> None:
+    """End at once."""
+
+
+def echo(value: Any) -> Any:
+    return value
+
+
+async def echo_async(value: Any) -> Any:
+    return value
+
+
+def fail(text: str) -> None:
+    raise ValueError(text)
+
+
+async def fail_async(text: str) -> None:
+    raise ValueError(text)
+
+
+def die(number: int = signal.SIGKILL) -> None:
+    os.kill(os.getpid(), number)
+
+
+def where() -> tuple[int, int]:
+    """The round and the level that a child sees."""
+    return current().round, current().level
+
+
+async def where_async() -> tuple[int, int]:
+    return current().round, current().level
+
+
+def until_told(answer: Any = "told") -> Any:
+    """Say that it is up, then wait for a word of the owner: an exception is raised, anything else ends it."""
+    current().sync.send("up")
+    word = current().sync.receive()
+    if isinstance(word, Exception):
+        raise word
+    return answer
+
+
+async def until_told_async(answer: Any = "told") -> Any:
+    await current().send("up")
+    word = await current().receive()
+    if isinstance(word, Exception):
+        raise word
+    return answer
+
+
+def deaf() -> None:
+    """Ignore every wish but KILL."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    current().sync.send("up")
+    threading.Event().wait()
+
+
+def until_term() -> None:
+    """Wait in plain code that never looks, and say what the signal made of it."""
+    current().sync.send("up")
+    try:
+        signal.pause()
+    except Stopping:
+        current().sync.send("Stopping was raised")
+        raise
+    finally:
+        current().sync.send("finally ran")
+
+
+async def until_cancelled() -> None:
+    """Wait for ever; say what the stop made of it."""
+    await current().send("up")
+    try:
+        await asyncio.Event().wait()
+    except asyncio.CancelledError:
+        await current().send("cancelled")
+        raise
+    finally:
+        await current().send("finally ran")
+
+
+def echo_mail() -> int:
+    """Send back what comes, until None comes; how many there were."""
+    count = 0
+    while (value := current().sync.receive()) is not None:
+        current().sync.send(value)
+        count += 1
+    return count
+
+
+async def echo_mail_async() -> int:
+    count = 0
+    while (value := await current().receive()) is not None:
+        await current().send(value)
+        count += 1
+    return count
+
+
+class Square(Process[int]):
+    """A class of the user's, with an ``__init__`` of its own and no super."""
+
+    def __init__(self, side: int) -> None:
+        self.side = side
+
+    def loop(self) -> int:
+        return self.side**2
