@@ -68,7 +68,7 @@ def run(
 
 def _run_program(body: Callable[[Ends], Coroutine[Any, Any, R]], log: LogStyle) -> R:
     from asyncproc._observe.logs import configured
-    from asyncproc._runtime.chain import more_open_files
+    from asyncproc._runtime.warden import more_open_files
 
     with configured(log), more_open_files(), asyncio.Runner(loop_factory=loop_factory()) as runner:
         return runner.run(_with_signals(body))

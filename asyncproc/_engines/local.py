@@ -67,9 +67,12 @@ class LocalEngine:
     def chain(self) -> Chain:
         """The helper processes that new children come from; started when there are none."""
         if self._chain is None:
+            from asyncproc._runtime.warden import Warden
+
+            warden = Warden()  # first: what follows is loaded while it starts
             from asyncproc._runtime.chain import Chain
 
-            self._chain = Chain(self._loop, self._preload, self._chain_gone)
+            self._chain = Chain(self._loop, warden, self._preload, self._chain_gone)
         return self._chain
 
     def warm_up(self, kinds: set[str]) -> None:
@@ -197,7 +200,7 @@ class LocalEngine:
 
     def _prepare(self, chain: Chain, stage: int) -> tuple[ProcessChild, Callable[[], None]]:
         """A child that is not born yet, and the request for it."""
-        from asyncproc._runtime.chain import own_pair
+        from asyncproc._runtime.pairs import own_pair
 
         link = chain.template()  # first: a new one needs its time
         ours, theirs = own_pair()
@@ -274,7 +277,7 @@ class LocalEngine:
         return lambda stream, data: on_line(path, stream, data)
 
     def _env(self, options: Mapping[str, Any], base: Mapping[str, str]) -> dict[str, str]:
-        from asyncproc._runtime.chain import RUN_VARIABLE
+        from asyncproc._runtime.warden import RUN_VARIABLE
 
         env = {**os.environ, RUN_VARIABLE: base[RUN_VARIABLE]} if options.get("inherit_env", True) else {}
         for name, value in options.get("env", {}).items():

@@ -11,14 +11,14 @@ from _thread import allocate_lock
 
 from asyncproc._ipc.codec import decode, encode
 from asyncproc._ipc.frame import ACKNOWLEDGED, CONTROL, CREDIT, VALUE, WINDOW, FrameReader, frame, split
-from asyncproc.errors import ChannelBroken
+from asyncproc.errors import ChannelBroken, Stopping
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _socket import socket
     from _thread import LockType
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, Never
 
 _MSG_DONTWAIT = 0x40
 _READ_SIZE = 1 << 15
@@ -100,15 +100,17 @@ class Counts:
 class PlainLine:
     """The line of plain code, in any of the child's threads.
 
-    One thread reads at a time, the others wait until it has read something, and then look again.
+    One thread reads at a time, the others wait until it has read something, and then look again. Who waits without a limit has
+    no chance to look at ``stopping``: a stop raises ``Stopping`` there, as a cancellation would in a coroutine.
     """
 
-    __slots__ = ("_counts", "_gone", "_link", "_reading", "_state", "_stopping", "_values", "_waiting")
+    __slots__ = ("_counts", "_cut", "_gone", "_link", "_reading", "_state", "_stopping", "_values", "_waiting")
 
     def __init__(self, link: Link) -> None:
         self._link = link
         self._counts = Counts()
         self._stopping = False
+        self._cut = False  # asked to end, and not only after the current work
         self._gone = False
         self._reading = False
         self._values: list[bytes] = []
@@ -158,13 +160,10 @@ class PlainLine:
                 self._values.append(body)
             elif (message := control(body))[0] == "stop":
                 self._stopping = True
+                self._cut = self._cut or message[1]
                 self._link.tell(ACKNOWLEDGED)
             else:
                 self._counts.sent -= message[1]
-
-    def _raise_if_gone(self) -> None:
-        if self._gone:
-            raise ChannelBroken("the manager is gone")
 
     @property
     def stopping(self) -> bool:
@@ -180,23 +179,33 @@ class PlainLine:
 
     def send_blocking(self, value: object, timeout: float | None) -> None:
         body = encode(value, "value")
-        if not self._until(lambda: self._gone or self._take_room(len(body)), timeout):
-            raise TimeoutError(f"send: the manager took nothing for {timeout} s")
-        self._raise_if_gone()
+        room: list[bool] = []
+        self._until_or_cut(lambda: self._take_room(len(body), room), timeout, "send: the manager took nothing")
+        if not room:
+            self._raise_end()
         self._link.value(VALUE, body)
 
-    def _take_room(self, size: int) -> bool:
-        if self._counts.sent >= WINDOW:
-            return False
-        self._counts.sent += size
-        return True
+    def _until_or_cut(self, ready: Callable[[], bool], timeout: float | None, what: str) -> None:
+        """Wait for *ready*, or for what ends the wait: the manager has gone, or asks one to end who waits for ever."""
+        if not self._until(lambda: ready() or self._gone or (timeout is None and self._cut), timeout):
+            raise TimeoutError(f"{what} for {timeout} s")
+
+    def _raise_end(self) -> Never:
+        if self._gone:
+            raise ChannelBroken("the manager is gone")
+        raise Stopping("asked to end")
+
+    def _take_room(self, size: int, room: list[bool]) -> bool:
+        if self._counts.sent < WINDOW and not self._gone:
+            self._counts.sent += size
+            room.append(True)
+        return bool(room)
 
     def receive_blocking(self, timeout: float | None) -> Any:
         taken: list[bytes] = []
-        if not self._until(lambda: self._take_value(taken) or self._gone, timeout):
-            raise TimeoutError(f"receive: nothing came for {timeout} s")
+        self._until_or_cut(lambda: self._take_value(taken), timeout, "receive: nothing came")
         if not taken:
-            self._raise_if_gone()
+            self._raise_end()
         if credit := self._counts.take(len(taken[0])):
             self._link.credit(credit)
         return decode(taken[0], "value")

@@ -81,7 +81,7 @@ def _receive(sock: _socket.socket) -> tuple[Setting, Work, list[tuple[int, bytes
     for _, _, words in ancillary:
         fds += [int.from_bytes(words[i : i + 4], sys.byteorder) for i in range(0, len(words) - 3, 4)]
     if len(data) > 5 and HEADER.unpack_from(data) == (len(data) - 5, SPAWN):
-        return *marshal.loads(memoryview(data)[5:]), [], fds  # type: ignore[return-value]  # what the manager packed
+        return *marshal.loads(memoryview(data)[5:]), [], fds
     reader = FrameReader()
     frames: list[tuple[int, bytes]] = []
     while data:

@@ -14,7 +14,8 @@ from asyncproc._spec.command import signal_number
 from asyncproc.errors import EncodeError
 
 if TYPE_CHECKING:
-    from asyncproc._runtime.chain import Chain, KeeperLink
+    from asyncproc._runtime.chain import Chain
+    from asyncproc._runtime.keeper_link import KeeperLink
     from asyncproc._runtime.stdio import Streams
     from asyncproc._spec.command import Command
     from asyncproc.abc import Order, Watcher

@@ -29,7 +29,7 @@ _in_child: list[Callable[[], Any]] = []
 
 def watch_hooks() -> None:
     """Note every fork hook from now on; to be called before anything that registers one is imported."""
-    os.register_at_fork = _noting
+    os.register_at_fork = _noting  # type: ignore[assignment]  # it takes what is handed through
 
 
 def _noting(**hooks: Callable[[], Any]) -> None:

@@ -23,7 +23,8 @@ from asyncproc._ipc.remote_error import unpack_error
 from asyncproc.errors import ChannelBroken, DecodeError
 
 if TYPE_CHECKING:
-    from asyncproc._runtime.chain import Chain, KeeperLink
+    from asyncproc._runtime.chain import Chain
+    from asyncproc._runtime.keeper_link import KeeperLink
     from asyncproc._runtime.stdio import Streams
     from asyncproc.abc import Order, Watcher
 

@@ -19,7 +19,7 @@ from asyncproc._observe.render import named, span
 from asyncproc._observe.watch import Watch
 from asyncproc._program import Ends, loop_factory
 from asyncproc._root import shown_by
-from asyncproc._runtime.chain import more_open_files
+from asyncproc._runtime.warden import more_open_files
 from asyncproc.cli.code import End, code_of
 from asyncproc.cli.complaint import faults_of
 from asyncproc.cli.load import user_traceback

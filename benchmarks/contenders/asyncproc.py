@@ -99,14 +99,16 @@ class AsyncprocProcess(_Managed):
 
     async def hold(self, count: int) -> list[int]:
         process = self._asyncproc.Process
-        handles = await self._start_all([process(targets.hold_asyncproc, name=f"hold-{number}") for number in range(count)])
+        handles = await self._start_all(
+            [process(targets.hold_asyncproc, name=f"hold-{number}", stderr="inherit") for number in range(count)]
+        )
         said = [await handle.receive() for handle in handles]
         if said != [handle.pid for handle in handles]:
             raise WrongWork("a handle's pid is not the pid that its child says")
         return said
 
     async def start_victim(self) -> AsyncprocVictim:
-        return AsyncprocVictim(await self._manager.start(self._asyncproc.Process(targets.sleep_forever)))
+        return AsyncprocVictim(await self._manager.start(self._asyncproc.Process(targets.sleep_forever, stderr="inherit")))
 
     async def connect(self) -> int:
         self._echo = await self._manager.start(self._asyncproc.Process(targets.echo_asyncproc))

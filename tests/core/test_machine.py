@@ -325,6 +325,14 @@ class TestLadder:
         assert tree.fires("app", Timer.RUNG, 5.0) == ["abandon app"]
         assert tree.fires("app", Timer.RUNG, 5.0) == []
 
+    def test_timer_that_is_late_when_a_wish_has_taken_its_rung_is_void(self) -> None:
+        """The wish came after the deadline, and before the timer did."""
+        tree = self.ladder(Ladder.TASK)
+        tree.stop()
+        tree.now = 6.0
+        assert tree.stop() == ["abandon app"]
+        assert tree.fires("app", Timer.RUNG) == []
+
     def test_rung_of_what_was_never_asked_is_dropped(self) -> None:
         """No descent, no rung."""
         assert self.ladder(Ladder.PYTHON).fires("app", Timer.RUNG) == []

@@ -1,100 +1,183 @@
-"""Kills parts of a victim and counts who survives. Also a program: ``python -m tests.faults.harness KIND COUNT``."""
+"""Hosts that are made to be killed, and the count of who survives. Also a program: ``python -m tests.faults.harness KIND COUNT``."""
 
 from __future__ import annotations
 
 import os
 import random
-import signal
+import select
 import subprocess
 import sys
 import time
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
-from asyncproc.testing.leaks import Leaks
+from asyncproc.testing.leaks import RUN_VARIABLE, Leaks
 
-VICTIM = Path(__file__).with_name("victim.py")
-PROMISED = 1.0
-"""Seconds after which nobody may be left."""
+HOSTS = Path(__file__).with_name("hosts.py")
+PATIENCE = 5.0
+"""Seconds after which whoever is left counts as a survivor: five times what is promised, for a machine that does much else."""
 
 
-def helpers(leaks: Leaks, host: int) -> dict[str, int]:
-    """The pids of the host's helper processes, by their names."""
-    found: dict[str, int] = {}
-    parents = {host}
-    for _ in range(3):
-        for pid in list(leaks.survivors()):
-            try:
-                stat = Path(f"/proc/{pid}/stat").read_text()
-            except OSError:
-                continue
-            name, rest = stat[stat.index("(") + 1 : stat.rindex(")")], stat[stat.rindex(")") + 2 :].split()
-            if int(rest[1]) in parents and name.startswith("aproc:"):
-                found.setdefault(name.removeprefix("aproc:"), pid)
-                parents.add(pid)
+def helpers_of(host: int) -> dict[str, list[int]]:
+    """The pids of the helper processes below *host*, by their names."""
+    parents: dict[int, list[tuple[int, str]]] = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            with suppress(OSError):
+                stat = Path(f"/proc/{name}/stat").read_text()
+                comm, rest = stat[stat.index("(") + 1 : stat.rindex(")")], stat[stat.rindex(")") + 2 :].split()
+                parents.setdefault(int(rest[1]), []).append((int(name), comm))
+    found: dict[str, list[int]] = {}
+    waiting = [host]
+    for _ in range(3):  # warden, launcher, template: not the helpers of a manager in a child
+        waiting = [_note(found, pid, comm) for parent in waiting for pid, comm in parents.get(parent, ()) if "aproc:" in comm]
     return found
 
 
-def one_death(kind: str, chance: random.Random) -> tuple[float, dict[int, str]]:
-    """Let a victim live for a moment, kill what *kind* names, and wait for the last of its processes.
+def _note(found: dict[str, list[int]], pid: int, comm: str) -> int:
+    found.setdefault(comm.removeprefix("aproc:"), []).append(pid)
+    return pid
 
-    Returns:
-        Seconds until nobody was left (or the promised time), and who was left then.
-    """
-    leaks = Leaks().begin()
-    arguments = [word for word in ("fork", "deaf") if word in kind]
-    if chance.random() < 0.5:
-        arguments.append("uvloop")
-    host = subprocess.Popen([sys.executable, str(VICTIM), *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+
+def wait_gone(leaks: Leaks, spared: Collection[int] = ()) -> dict[int, str]:
+    """Wait for the end of every process that bears the token; who is left when patience is over."""
+    deadline = time.monotonic() + PATIENCE
+    while left := {pid: what for pid, what in leaks.survivors().items() if pid not in spared}:
+        if time.monotonic() > deadline:
+            return left
+        for pid in left:
+            wait_end(pid, deadline)
+    return {}
+
+
+def wait_end(pid: int, deadline: float) -> bool:
+    """Wait for the end of one process, by its pidfd; False when it lives on."""
     try:
-        assert host.stdout is not None
-        if "launcher" in kind or "warden" in kind or chance.random() < 0.6:
-            host.stdout.readline()
-        time.sleep(chance.random() * 0.3)  # the moment is the point of the test
-        begun = time.monotonic()
-        survivors = _kill(kind, host, leaks)
-        while survivors and time.monotonic() - begun < PROMISED:
-            survivors = _left(kind, leaks)
-        return time.monotonic() - begun, survivors
+        fd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([fd], [], [], max(0.0, deadline - time.monotonic()))[0])
     finally:
-        host.kill()
-        host.wait()
-        if host.stdout is not None:
-            host.stdout.close()
-        for pid in leaks.survivors():
-            os.kill(pid, signal.SIGKILL)
-        os.environ.pop("ASYNCPROC_RUN", None)
+        os.close(fd)
 
 
-def _kill(kind: str, host: subprocess.Popen[bytes], leaks: Leaks) -> dict[int, str]:
-    if "launcher" in kind or "warden" in kind:
-        helper = helpers(leaks, host.pid)["launcher" if "launcher" in kind else "warden"]
-        os.kill(helper, signal.SIGKILL)
-        time.sleep(0.01)
-    host.kill()
-    host.wait()
-    return _left(kind, leaks)
+class Victim:
+    """A host process, see ``hosts.py``. Leaving the block kills whoever bears its token.
+
+    Args:
+        words: the name of the host and its options.
+    """
+
+    def __init__(self, *words: str) -> None:
+        self.leaks = Leaks()
+        self._words = words
+
+    def __enter__(self) -> Self:
+        outer = os.environ.get(RUN_VARIABLE)
+        env = {**os.environ, RUN_VARIABLE: f"{outer}:{self.leaks.token}" if outer else self.leaks.token}
+        self.process = subprocess.Popen(
+            [sys.executable, str(HOSTS), *self._words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, text=True
+        )
+        return self
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def line(self) -> str:
+        """The next line that it writes; empty at its end."""
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+    def until(self, word: str) -> str:
+        """Read lines up to one that begins with *word*; the rest of that one."""
+        while not (line := self.line()).startswith(word):
+            assert line, f"the host has ended: {self.errors()}"
+        return line.removeprefix(word).strip()
+
+    def errors(self) -> str:
+        assert self.process.stderr is not None
+        return self.process.stderr.read()
+
+    def kill(self, *helpers: str) -> None:
+        """SIGKILL to helpers of these names, and to the host when none is named."""
+        below = helpers_of(self.pid) if helpers else {}
+        for pid in [pid for name in helpers for pid in below[name]] or [self.pid]:
+            os.kill(pid, 9)
+
+    def survivors(self, spared: Collection[int] = ()) -> dict[int, str]:
+        """Reap the host, then wait for everybody else."""
+        if self.pid not in spared:
+            self.process.wait()
+        return wait_gone(self.leaks, spared)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self.process.kill()
+        self.process.wait()
+        for stream in (self.process.stdout, self.process.stderr):
+            assert stream is not None
+            stream.close()
+        for pid in self.leaks.survivors():
+            with suppress(ProcessLookupError):
+                os.kill(pid, 9)
 
 
-def _left(kind: str, leaks: Leaks) -> dict[int, str]:
-    found = leaks.survivors()
-    # The forked copy of the host is the host's own; it must live, and must not keep the tree alive.
-    return {pid: what for pid, what in found.items() if "victim.py" not in what} if "fork" in kind else found
+class Deaths:
+    """Counts deaths, and how long each took to leave nobody behind."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+        self.survivors: list[dict[int, str]] = []
+
+    @contextmanager
+    def one(self, victim: Victim, spared: Collection[int] = ()) -> Iterator[None]:
+        """The block kills; then whoever lives on is waited for."""
+        begun = time.monotonic()
+        yield
+        left = victim.survivors(spared)
+        self.times.append(time.monotonic() - begun)
+        if left:
+            self.survivors.append(left)
+
+    def __str__(self) -> str:
+        times = sorted(self.times)
+        p99 = times[min(len(times) - 1, int(len(times) * 0.99))]
+        return (
+            f"{len(times)} deaths, {len(self.survivors)} with survivors, "
+            f"p50 {times[len(times) // 2] * 1e3:.0f} ms, p99 {p99 * 1e3:.0f} ms"
+        )
 
 
-def main(kind: str, count: int, seed: int = 1) -> None:
+def die_often(kind: str, count: int, seed: int = 1) -> Deaths:
+    """Let hosts live for a moment, kill what *kind* names, and see who survives.
+
+    Args:
+        kind: ``manager``, ``launcher``, ``warden`` or several of them; ``forks`` and ``deaf`` are options of the host.
+    """
     chance = random.Random(seed)
-    times = []
-    failures = 0
+    deaths = Deaths()
+    words = kind.split()
+    killed = [word for word in words if word in ("launcher", "warden", "template")]
+    options = [word for word in words if word in ("deaf", "forks")]
     for _ in range(count):
-        took, survivors = one_death(kind, chance)
-        times.append(took)
-        if survivors:
-            failures += 1
-            print("survivors:", survivors)
-    times.sort()
-    p99 = times[min(len(times) - 1, int(len(times) * 0.99))]
-    print(f"{kind}: {count} deaths, {failures} with survivors; p50 {times[len(times) // 2] * 1e3:.0f} ms, p99 {p99 * 1e3:.0f} ms")
+        with Victim("churns", *options, *(["uvloop"] if chance.random() < 0.5 else [])) as victim:
+            copy = {int(victim.until("copy"))} if "forks" in options else set()
+            if killed or chance.random() < 0.6:
+                victim.until("up")
+            time.sleep(chance.random() * 0.3)  # the moment is the point of the test
+            with deaths.one(victim, copy):
+                if killed:
+                    with suppress(KeyError):  # between two chains
+                        victim.kill(*killed)
+                if "then" in words:
+                    victim.until("round")
+                victim.kill()
+    return deaths
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else 1)
+    print(sys.argv[1], die_often(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else 1))

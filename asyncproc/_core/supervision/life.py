@@ -192,8 +192,11 @@ class Life:
         for rung in taken:
             number = leaf.incarnation
             self.actions.append(Abandon(leaf.id, number) if rung is None else Stop(leaf.id, number, rung))
-        if descent.due < inf and (taken or descent.due != before):
-            descent.serial = self._wait(leaf, Timer.REAP if descent.rung is Rung.KILL else Timer.RUNG, descent.due)
+        if taken or descent.due != before:
+            # The timer set before is void: told late, or twice, it must not stand for a later rung.
+            descent.serial = 0
+            if descent.due < inf:
+                descent.serial = self._wait(leaf, Timer.REAP if descent.rung is Rung.KILL else Timer.RUNG, descent.due)
 
     # Having ended.
 

@@ -188,7 +188,6 @@ class TreeMachine:
             case _:
                 leaf = self._leaf(event.node)
                 if leaf.descent is not None and leaf.descent.serial == event.serial:
-                    leaf.descent.serial = 0  # used up: told twice, it must not stand for a later rung
                     self._life.climb(leaf, max(self._life.now, leaf.descent.due))
 
     def _reported(self, leaf: Leaf, event: Spawned | Readied | Acknowledged | Exited) -> None:
