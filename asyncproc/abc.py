@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    import asyncio
-
     from asyncproc._core.exit import Exit
     from asyncproc._core.snapshot import Snapshot
     from asyncproc._core.supervision.action import Rung
 
-__all__ = ["Child", "Clock", "Engine", "Order", "Snapshot", "Subscriber", "Watcher"]
+__all__ = ["Alarm", "Child", "Clock", "Engine", "Order", "Snapshot", "Subscriber", "Watcher"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +83,20 @@ class Engine(Protocol):
         """End whatever is left, and return when nothing is."""
 
 
+class Alarm(Protocol):
+    """A call that is to come."""
+
+    def cancel(self) -> None:
+        """Let it not come."""
+
+
 class Clock(Protocol):
     """Where the time comes from: monotonic seconds."""
 
     @property
     def now(self) -> Callable[[], float]: ...
 
-    def call_at(self, when: float, call: Callable[..., object], /, *args: Any) -> asyncio.TimerHandle:
+    def call_at(self, when: float, call: Callable[..., object], /, *args: Any) -> Alarm:
         """Call *call* with *args* at *when*, on the manager's loop."""
 
 

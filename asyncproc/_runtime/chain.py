@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
 
 from asyncproc._runtime import kernel
-from asyncproc._runtime.keeper import FAILED
-from asyncproc._runtime.keeper_link import KeeperLink
+from asyncproc._runtime.keeper import EXITED, FAILED, SPAWNED
+from asyncproc._runtime.keeper_link import OWES_TOO_LONG, KeeperLink
 from asyncproc._runtime.pairs import own_pair
 from asyncproc._runtime.warden import Warden
 
@@ -46,13 +47,15 @@ class Chain:
         self._on_gone = on_gone
         self._next = 0
         self._indices: set[int] = set()
-        self._ended: asyncio.Future[None] = loop.create_future()
+        self._warden_lives = True
+        self._gone: asyncio.Future[None] = loop.create_future()
         self.templates: list[KeeperLink] = []
         self.lost = False
         self.base_env = warden.env
         self.base_path = host_path()
         self.base_argv = list(sys.argv)
         self._lifeline = warden.lifeline
+        self._warden = warden.pid
         try:
             self._pidfd = os.pidfd_open(warden.pid)
         except BaseException:  # no descriptors left, or it has ended already
@@ -73,7 +76,9 @@ class Chain:
         return self._next, index
 
     def free_index(self, index: int) -> None:
+        """The child with this stamp is settled; with its last one, a chain that takes no new ones ends."""
         self._indices.discard(index)
+        self._end_when_idle()
 
     def template(self) -> KeeperLink:
         """The template that a new child is to be forked from; started when there is none with room."""
@@ -85,68 +90,80 @@ class Chain:
     def _start_template(self) -> KeeperLink:
         ours, theirs = own_pair(socket.SOCK_SEQPACKET)
         link = KeeperLink(self, ours, self._loop)
-        link.number = self.next_number()[0]
-        self.launcher.request("template", link.number, fds=[theirs.fileno()], keep=theirs)
+        self._next += 1
+        link.number = self._next
+        link.importing = True
+        self.launcher.request("template", link.number, fds=[theirs.fileno()], keep=theirs, owes=True)
         link.request("prepare", 0, self.base_path, self.base_argv, self._preload)
         self.templates.append(link)
         return link
 
-    def helper_reported(self, kind: int, number: int) -> None:
-        """A record that is about no child: a template came, failed or went. Its own socket tells what matters."""
-        if kind == FAILED:
-            for link in self.templates:
-                if link.number == number:
+    def helper_reported(self, kind: int, number: int, pid: int) -> None:
+        """The launcher tells that a template came, or that it and all below it are gone."""
+        for link in self.templates:
+            if link.number == number:
+                if kind == SPAWNED:
+                    link.pid = pid
+                elif kind in (FAILED, EXITED):
+                    link.read()  # its last words
                     link.close()
-                    self.link_lost(link)
+                    self.templates.remove(link)
+                    _settle_as_lost(link)
+                return
+
+    def press(self, link: KeeperLink, number: int) -> None:
+        """Send a signal to a helper that owes an answer."""
+        with suppress(OSError):
+            if link.pid is not None:
+                os.kill(link.pid, number)
+            elif link is self.launcher and self._warden_lives:  # it, or its warden, never began
+                signal.pidfd_send_signal(self._pidfd, number)
+                os.killpg(self._warden, number)
 
     # --- losses -------------------------------------------------------------------------------------------------------
 
     def link_lost(self, link: KeeperLink) -> None:
+        """The socket has ended. A template's children are settled when the launcher has ended them all."""
         if link is not self.launcher:
-            self.templates.remove(link)
-            _settle_as_lost(link)
-        elif not self._ended.done():
+            return
+        if self._warden_lives:
             self._retire()  # the warden ends what is left, and then itself; until then nobody is settled
-            if self._warden_is_gone():
-                self._all_lost()
+        else:
+            self._all_lost()
 
     def _warden_ended(self) -> None:
         self._loop.remove_reader(self._pidfd)
-        self._reap_warden()
-        if not self._ended.done():
-            self._ended.set_result(None)
+        with suppress(ChildProcessError):  # the host ignores SIGCHLD, or waits for everybody
+            os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG)
+        os.close(self._pidfd)
         self.launcher.read()  # whichever of the two ended first is to be seen first
+        self._warden_lives = False
         if self.launcher.alive:
             self._retire()
         else:
             self._all_lost()
-
-    def _warden_is_gone(self) -> bool:
-        return self._ended.done()
 
     def _retire(self) -> None:
         if not self.lost:
             self.lost = True
             if self._on_gone is not None:
                 self._on_gone(self, False)
+            self._end_when_idle()
+
+    def _end_when_idle(self) -> None:
+        if self.lost and not self._indices:
+            self._end()
 
     def _all_lost(self) -> None:
+        self._lifeline.close()
         for link in [self.launcher, *self.templates]:
             link.close()
             _settle_as_lost(link)
         self.templates.clear()
         self._retire()
+        self._gone.set_result(None)
         if self._on_gone is not None:
             self._on_gone(self, True)
-
-    def _reap_warden(self) -> None:
-        with suppress(ChildProcessError):  # the host ignores SIGCHLD, or waits for everybody
-            os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG)
-
-    @property
-    def busy(self) -> bool:
-        """Whether any child of it is still there."""
-        return bool(self.launcher.children) or any(link.children for link in self.templates)
 
     # --- the end --------------------------------------------------------------------------------------------------------
 
@@ -156,12 +173,28 @@ class Chain:
         for link in [self.launcher, *self.templates]:
             link.close()
 
+    def _end(self) -> None:
+        """The same while there is a loop: the ends of warden and launcher are the proof that nobody is left."""
+        self._lifeline.close()
+        for link in self.templates:
+            link.close()
+        self.launcher.shut_down()
+
     async def aclose(self) -> None:
-        """End everybody below, and return when nobody is left: the warden's own end is the proof."""
+        """End everybody below, and return when nobody is left."""
         self._on_gone = None
-        self.hang_up()
-        await self._ended
-        os.close(self._pidfd)
+        self._end()
+        while not self._gone.done():
+            await asyncio.wait([self._gone], timeout=OWES_TOO_LONG)
+            self._continue_helpers()
+
+    def _continue_helpers(self) -> None:
+        """In case somebody has stopped one: it ends everybody as soon as it runs again."""
+        with suppress(OSError):
+            if self._warden_lives:
+                signal.pidfd_send_signal(self._pidfd, signal.SIGCONT)
+            elif self.launcher.alive and self.launcher.pid is not None:
+                os.kill(self.launcher.pid, signal.SIGCONT)
 
 
 def _settle_as_lost(link: KeeperLink) -> None:

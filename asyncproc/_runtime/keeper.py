@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 RECORD = Struct("<BBHIiidQ")
 """kind, step, errno, number, pid, wait status, cpu seconds, peak memory in bytes."""
 
-SPAWNED, FAILED, EXITED, READY, WARDEN_LOST = range(1, 6)
+SPAWNED, FAILED, EXITED, READY, IMPORTED, HEARD = range(1, 7)
+LARGE = "large"
+"""The word of a request that lies in a memory file, the last of its descriptors."""
 STEPS = ("fork", "exec", "cwd", "limits", "descriptors", "user")
 """Where a start can fail, by number."""
 
@@ -80,7 +82,7 @@ class Kept:
     def __init__(self, number: int, pid: int, index: int) -> None:
         self.number = number
         self.pid = pid
-        self.index = index  # of its stamp; 0: it bears none
+        self.index = index  # of its stamp; below 0: it bears none, and is a keeper itself
         self.ending = False  # asked to end: what it leaves behind goes with it
 
 
@@ -170,7 +172,11 @@ class Keeper:
             for fd in fds:
                 os.close(fd)
             self.fail(number, "descriptors", 24)
-        elif word == "signal":
+            return
+        if word == LARGE:
+            request = _read_all(fds.pop())
+            word = request[0]
+        if word == "signal":
             self.signal(number, request[2], request[3])
         elif word == "kill":
             self.kill(number)
@@ -211,6 +217,7 @@ class Keeper:
         kept = self.by_number.get(number)
         if kept is not None:
             kept.ending = True
+        self.tell(RECORD.pack(HEARD, 0, 0, number, 0, 0, 0.0, 0))  # the manager learns that this keeper is not stopped
 
     # --- ends ---------------------------------------------------------------------------------------------------------
 
@@ -245,10 +252,6 @@ class Keeper:
             told.append(record)
             if self.sweep_at is None:
                 self.sweep_at = time.monotonic() + LEFTOVERS_AFTER
-        self.on_ended(kept)
-
-    def on_ended(self, kept: Kept) -> None:
-        """A child of ours was reaped."""
 
     def sweep(self) -> None:
         """Kill the orphans whose child has ended; tell the exits that waited for it."""
@@ -256,7 +259,8 @@ class Keeper:
         left = self._kill_orphans()
         now = time.monotonic()
         for index, (record, deadline) in list(self.swept.items()):
-            if index not in left or now >= deadline:
+            waits = left if index < 0 else index in left  # a keeper below leaves everybody's
+            if not waits or now >= deadline:
                 del self.swept[index]
                 self.tell(record)
         self.chasing = bool(left)
@@ -303,6 +307,13 @@ class Keeper:
                 return  # anything else: the manager is gone, the next turn sees it
             del self.backlog[: len(batch)]
         self.poll.modify(self.socket.fileno(), select.POLLIN)
+
+
+def _read_all(fd: int) -> tuple[Any, ...]:
+    with open(fd, "rb") as file:
+        file.seek(0)
+        request: tuple[Any, ...] = marshal.load(file)
+    return request
 
 
 def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:

@@ -15,10 +15,12 @@ from collections import deque
 from contextlib import suppress
 from typing import Any, Protocol
 
-from asyncproc._runtime.keeper import EXITED, FAILED, PACKET, READY, RECORD, SPAWNED, STEPS, WARDEN_LOST
+from asyncproc._runtime.keeper import EXITED, FAILED, HEARD, IMPORTED, LARGE, PACKET, READY, RECORD, SPAWNED, STEPS
 
 OWES_TOO_LONG = 1.0
 """Seconds without any answer after which a helper that owes one is continued, and after as many again killed."""
+IMPORTS_TOO_LONG = 30
+"""Seconds that a template may take for one module without an answer."""
 
 
 class Listener(Protocol):
@@ -33,7 +35,8 @@ class Listener(Protocol):
 class Owner(Protocol):
     """Whose link it is."""
 
-    def helper_reported(self, kind: int, number: int) -> None: ...
+    def helper_reported(self, kind: int, number: int, pid: int) -> None: ...
+    def press(self, link: KeeperLink, number: int) -> None: ...
     def link_lost(self, link: KeeperLink) -> None: ...
 
 
@@ -45,6 +48,7 @@ class KeeperLink:
         self.children: dict[int, Listener] = {}
         self.pid: int | None = None
         self.number = 0
+        self.importing = False
         self._loop = loop
         self._socket: socket.socket | None = sock
         self._fd = sock.fileno()
@@ -64,16 +68,20 @@ class KeeperLink:
         self, *words: Any, fds: tuple[int, ...] | list[int] = (), keep: socket.socket | None = None, owes: bool = False
     ) -> None:
         """Send a request, with descriptors. *keep* is closed once it has gone. *owes*: an answer must come soon."""
-        request = _Request(marshal.dumps(words), list(fds), keep)
+        request = _Request(words, list(fds), keep)
         self._queue.append(request)
+        if not self._writing:
+            self._flush()
+        try:
+            request.outlive_the_call()
+        except OSError:  # no descriptors left; nothing of it has gone
+            self._queue.remove(request)
+            raise
         if owes:
             self._owed += 1
             if self._patience is None:
                 self._answered = True
                 self._patience = self._loop.call_later(OWES_TOO_LONG, self._check_patience, 0)
-        if not self._writing:
-            self._flush()
-        request.outlive_the_call()
 
     def _flush(self) -> None:
         while self._queue and self._socket is not None:
@@ -97,21 +105,16 @@ class KeeperLink:
 
     def _check_patience(self, warnings: int) -> None:
         self._patience = None
+        self.read()  # this loop may have been the slow one
         if not self._owed or self._socket is None:
             return
-        if self._answered or self.pid is None:
+        if self._answered:
             warnings = 0
-        elif warnings == 0:
-            self._signal_helper(signal.SIGCONT)
-            warnings = 1
         else:
-            self._signal_helper(signal.SIGKILL)
+            self._owner.press(self, signal.SIGCONT if warnings < (IMPORTS_TOO_LONG if self.importing else 1) else signal.SIGKILL)
+            warnings += 1
         self._answered = False
         self._patience = self._loop.call_later(OWES_TOO_LONG, self._check_patience, warnings)
-
-    def _signal_helper(self, number: int) -> None:
-        with suppress(OSError):
-            os.kill(self.pid or 0, number)
 
     def read(self) -> None:
         """Handle every record that is there."""
@@ -131,20 +134,28 @@ class KeeperLink:
                 self._handle(*record)
 
     def _handle(self, kind: int, step: int, errno: int, number: int, pid: int, status: int, cpu: float, peak: int) -> None:
-        if kind in (READY, WARDEN_LOST) or (child := self.children.get(number)) is None:
-            if kind == READY:
-                self.pid = pid
-            self._owner.helper_reported(kind, number)
-        elif kind == SPAWNED:
+        if kind in (SPAWNED, FAILED, HEARD):
             self._owed -= 1
+        if kind == READY:
+            self.pid = pid
+        elif kind == IMPORTED:
+            self.importing = False
+        elif (child := self.children.get(number)) is None:
+            self._owner.helper_reported(kind, number, pid)
+        elif kind == SPAWNED:
             child.on_spawned(pid)
         elif kind == FAILED:
-            self._owed -= 1
             del self.children[number]
             child.on_start_failed(STEPS[step], errno)
         elif kind == EXITED:
             del self.children[number]
             child.on_process_ended(status, cpu, peak)
+
+    def shut_down(self) -> None:
+        """Send no more: the helper ends everybody, then itself, and so this link."""
+        if self._socket is not None:
+            with suppress(OSError):
+                self._socket.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
         if self._socket is None:
@@ -163,24 +174,47 @@ class KeeperLink:
 class _Request:
     """What is to be sent: its descriptors are the caller's for the call, and copies from then on."""
 
-    __slots__ = ("closed", "copies", "data", "fds", "keep")
+    __slots__ = ("data", "fds", "gone", "keep", "own")
 
-    def __init__(self, data: bytes, fds: list[int], keep: socket.socket | None) -> None:
-        self.data = data
+    def __init__(self, words: tuple[Any, ...], fds: list[int], keep: socket.socket | None) -> None:
+        self.data = marshal.dumps(words)
         self.fds = fds
         self.keep = keep
-        self.copies = False
-        self.closed = False
+        self.own: list[int] = []
+        self.gone = False
+        if len(self.data) > PACKET // 2:
+            self.own = [_memory_file(self.data)]
+            self.fds = [*fds, *self.own]
+            self.data = marshal.dumps((LARGE, words[1]))
 
     def outlive_the_call(self) -> None:
-        if not self.closed and self.fds and self.keep is None:
-            self.fds = [os.dup(fd) for fd in self.fds]
-            self.copies = True
+        if self.gone or self.keep is not None:
+            return
+        lent = self.fds[: len(self.fds) - len(self.own)]
+        try:
+            for place, fd in enumerate(lent):
+                copy = os.dup(fd)
+                self.own.append(copy)
+                self.fds[place] = copy
+        except OSError:
+            self.close()
+            raise
 
     def close(self) -> None:
-        self.closed = True
+        self.gone = True
         if self.keep is not None:
             self.keep.close()
-        if self.copies:
-            for fd in self.fds:
-                os.close(fd)
+        for fd in self.own:
+            os.close(fd)
+        self.own.clear()
+
+
+def _memory_file(data: bytes) -> int:
+    fd = os.memfd_create("request", os.MFD_CLOEXEC)
+    try:
+        with open(fd, "wb", closefd=False) as file:
+            file.write(data)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd

@@ -5,11 +5,10 @@ from __future__ import annotations
 import _posixsubprocess
 import os
 import resource
-import select
 import sys
 
 from asyncproc._runtime import kernel
-from asyncproc._runtime.keeper import READY, RECORD, WARDEN_LOST, Keeper, Kept
+from asyncproc._runtime.keeper import READY, RECORD, Keeper
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,28 +25,14 @@ class Launcher(Keeper):
         super().__init__(fd, manager, kernel.own_interval())
         kernel.set_name("aproc:launcher")
         kernel.become_subreaper()
-        self.templates: set[int] = set()
         self.hard_locks = resource.getrlimit(kernel.RLIMIT_LOCKS)[1]
-        self.warden = os.pidfd_open(warden)
-        self.poll.register(self.warden, select.POLLIN)
         self.tell(RECORD.pack(READY, 0, 0, 0, os.getpid(), 0, 0.0, 0))
-
-    def on_readable(self, fd: int) -> None:
-        self.poll.unregister(fd)
-        os.close(fd)
-        self.tell(RECORD.pack(WARDEN_LOST, 0, 0, 0, 0, 0, 0.0, 0))
 
     def on_request(self, request: tuple[Any, ...], fds: list[int]) -> None:
         if request[0] == "template":
             self._start_template(request[1], fds)
         else:
             self._start_command(request, fds)
-
-    def on_ended(self, kept: Kept) -> None:
-        if kept.number in self.templates:  # its children are orphans now, and all of them have to go
-            self.templates.discard(kept.number)
-            self.chasing = True
-            self.sweep()
 
     # --- templates ----------------------------------------------------------------------------------------------------
 
@@ -62,8 +47,8 @@ class Launcher(Keeper):
         if pid == 0:
             self._become_template(me, fds[0])
         self._close(fds)
-        self.templates.add(number)
-        self.started(number, pid, 0)
+        self.started(number, pid, -number)
+        self.by_pid[pid].ending = True  # when it ends, its children are orphans, and all of them have to go
 
     def _become_template(self, launcher: int, fd: int) -> Never:
         try:
@@ -80,10 +65,7 @@ class Launcher(Keeper):
     # --- commands -----------------------------------------------------------------------------------------------------
 
     def _start_command(self, request: tuple[Any, ...], fds: list[int]) -> None:
-        _, number, index, large = request[:4]
-        if large:
-            request = _read_memfd(fds.pop())
-        argv, programs, cwd, env, options = request[4:9]
+        _, number, index, argv, programs, cwd, env, options = request
         try:
             if options.get("slow"):
                 pid = self._fork_command(argv, programs, cwd, env, options, fds, index)
@@ -91,6 +73,10 @@ class Launcher(Keeper):
                 pid = self._spawn(argv, programs, cwd, env, options, fds, index)
         except StartError as error:
             self.fail(number, error.step, error.errno)
+        except OSError as error:  # no descriptors left
+            self.fail(number, "descriptors", error.errno or 0)
+        except ValueError:  # NUL where none may be
+            self.fail(number, "exec", 22)
         else:
             self.started(number, pid, index)
         finally:
@@ -168,15 +154,6 @@ class StartError(Exception):
     def __init__(self, step: str, errno: int) -> None:
         self.step = step
         self.errno = errno
-
-
-def _read_memfd(fd: int) -> tuple[Any, ...]:
-    import marshal
-
-    with open(fd, "rb") as file:
-        file.seek(0)
-        request: tuple[Any, ...] = marshal.load(file)
-    return request
 
 
 def _exec(

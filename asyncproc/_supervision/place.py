@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
     from asyncproc._core.supervision.record import NodeView
     from asyncproc._spec.base import Spec
     from asyncproc._supervision.supervisor import Supervisor
-    from asyncproc.abc import Child
+    from asyncproc.abc import Alarm, Child
 
 
 class Place:
@@ -39,7 +38,7 @@ class Place:
         self.awaited = False  # somebody has asked, or will be told, how it ended
         self.left = False  # its last incarnation could not be ended, and was given up
         self.mail: Mail | None = None
-        self.timers: dict[Timer, asyncio.TimerHandle] = {}
+        self.timers: dict[Timer, Alarm] = {}
         self.waiting: list[Callable[[], bool]] = []
 
     def mailbox(self) -> Mail:

@@ -66,6 +66,7 @@ class Supervisor:
         self.journal: Callable[[Event, float], None] | None = None
         self.on_close: list[Callable[[], None]] = []
         self._mailbox: deque[Event] = deque()
+        self._wishes: deque[Action] = deque()
         self._working = False
         self._next_id = 0
         self._hooks: set[asyncio.Task[None]] = set()
@@ -76,25 +77,32 @@ class Supervisor:
     def post(self, event: Event) -> None:
         """Take in a fact, now or after those that came before it."""
         self._mailbox.append(event)
-        if not self._working:
-            self._working = True
-            try:
-                while self._mailbox:
-                    self._handle(self._mailbox.popleft())
-            finally:
-                self._working = False
+        self._work()
 
     def demand(self, event: RunAsked | Added | Forgotten) -> None:
         """Take in what a caller wants, at once: what the machine refuses is raised here, and has changed nothing."""
         self._handle(event)
+        self._work()
+
+    def _work(self) -> None:
+        """Do what is wished, then take the next event: deeds keep the order of the machine's wishes, whatever they cause."""
+        if self._working:
+            return
+        self._working = True
+        try:
+            while self._wishes or self._mailbox:
+                if self._wishes:
+                    self._perform(self._wishes.popleft())
+                else:
+                    self._handle(self._mailbox.popleft())
+        finally:
+            self._working = False
 
     def _handle(self, event: Event) -> None:
         now = self.clock.now()
-        actions = self.machine.handle(event, now)
+        self._wishes += self.machine.handle(event, now)
         if self.journal is not None:
             self.journal(event, now)
-        for action in actions:
-            self._perform(action)
 
     # --- the tree -------------------------------------------------------------------------------------------------------
 

@@ -2,48 +2,52 @@
 
 from __future__ import annotations
 
-import asyncio
 import heapq
 from collections.abc import Callable
 from typing import Any
 
 
+class FakeAlarm:
+    """A call that is to come."""
+
+    def __init__(self, call: Callable[[], object]) -> None:
+        self.call: Callable[[], object] | None = call
+
+    def cancel(self) -> None:
+        """Let it not come."""
+        self.call = None
+
+
 class FakeClock:
-    """Stands where a manager's clock stands; ``advance`` fires what is due, in order, each at its own time.
+    """Stands where a manager's clock stands; ``advance`` makes the calls that are due, in order, each at its own time."""
 
-    Args:
-        loop: the loop that the handles it gives out belong to; nothing is ever scheduled on it.
-    """
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, start: float = 1000.0) -> None:
-        self._loop = loop
+    def __init__(self, start: float = 1000.0) -> None:
         self._time = start
         self._order = 0
-        self._due: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._due: list[tuple[float, int, FakeAlarm]] = []
 
     def now(self) -> float:
         """Monotonic seconds."""
         return self._time
 
-    def call_at(self, when: float, call: Callable[..., object], *args: Any) -> asyncio.TimerHandle:
+    def call_at(self, when: float, call: Callable[..., object], *args: Any) -> FakeAlarm:
         """Call *call* when the clock has come to *when*."""
-        handle = asyncio.TimerHandle(when, call, args, self._loop)
+        alarm = FakeAlarm(lambda: call(*args))
         self._order += 1
-        heapq.heappush(self._due, (when, self._order, handle))
-        return handle
+        heapq.heappush(self._due, (when, self._order, alarm))
+        return alarm
 
     def advance(self, seconds: float) -> None:
         """Let time pass."""
         end = self._time + seconds
         while self._due and self._due[0][0] <= end:
-            when, _, handle = heapq.heappop(self._due)
+            when, _, alarm = heapq.heappop(self._due)
             self._time = max(self._time, when)
-            if not handle.cancelled():
-                handle._run()
+            if alarm.call is not None:
+                alarm.call()
         self._time = end
 
     @property
     def next_due(self) -> float | None:
-        """When the next timer fires; None when none is set."""
-        live = [when for when, _, handle in self._due if not handle.cancelled()]
-        return min(live, default=None)
+        """When the next call comes; None when none is to come."""
+        return min((when for when, _, alarm in self._due if alarm.call is not None), default=None)

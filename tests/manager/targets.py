@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import signal
+import sys
 import threading
 from typing import Any
 
 from asyncproc import Process, Stopping, current
+from asyncproc.errors import EncodeError
 
 
 def nothing() -> None:
@@ -25,6 +28,10 @@ def echo(value: Any) -> Any:
 
 async def echo_async(value: Any) -> Any:
     return value
+
+
+def echo_pid() -> int:
+    return os.getpid()
 
 
 def fail(text: str) -> None:
@@ -121,3 +128,95 @@ class Square(Process[int]):
 
     def loop(self) -> int:
         return self.side**2
+
+
+def finish_when_asked() -> str:
+    """Plain code that looks at ``stopping`` each time that something comes."""
+    current().sync.send("up")
+    while not current().stopping:
+        select.select([3], [], [])  # the channel: whatever comes, it looks again
+    return "ended by itself"
+
+
+async def finish_when_asked_async() -> str:
+    await current().send("up")
+    await current().wait_stopping()
+    return "ended by itself"
+
+
+def finish_when_asked_in_thread() -> str:
+    current().sync.send("up")
+    asyncio.run(current().wait_stopping())
+    return "ended by itself"
+
+
+def send_all(count: int, size: int) -> None:
+    """Send numbered blocks."""
+    for number in range(count):
+        current().sync.send((number, bytes(size)))
+
+
+async def send_all_async(count: int, size: int) -> None:
+    for number in range(count):
+        await current().send((number, bytes(size)))
+
+
+class Hidden:
+    """Cannot be pickled, and says where it stands."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+
+
+def send_hidden() -> str:
+    try:
+        current().sync.send({"first": [1, Hidden()]})
+    except EncodeError as error:
+        current().sync.send("next")
+        return str(error)
+    return "sent"
+
+
+def give_hidden() -> Any:
+    return Hidden()
+
+
+def chained(text: str) -> None:
+    try:
+        raise KeyError("inner")
+    except KeyError as error:
+        raise ValueError(text) from error
+
+
+class Picky(Exception):
+    """An exception of the user's with fields of its own."""
+
+    def __init__(self, code: int, *, reason: str) -> None:
+        super().__init__(f"{code}: {reason}")
+        self.code = code
+        self.reason = reason
+
+
+def fail_pickily() -> None:
+    raise Picky(7, reason="because")
+
+
+def end_with(code: object) -> None:
+    sys.exit(code)  # type: ignore[arg-type]  # anything is legal there
+
+
+def exit_hard(code: int) -> None:
+    os._exit(code)
+
+
+def hold() -> None:
+    """Say that it is up, then receive nothing until it is asked to stop."""
+    current().sync.send("up")
+    if threading.current_thread() is threading.main_thread():
+        signal.pause()
+    asyncio.run(current().wait_stopping())
+
+
+async def hold_async() -> None:
+    await current().send("up")
+    await asyncio.Event().wait()

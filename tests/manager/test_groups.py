@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 from collections.abc import Iterable
 from typing import Any
@@ -33,6 +32,7 @@ from tests.manager.targets import (
     die,
     echo,
     echo_async,
+    echo_pid,
     fail,
     fail_async,
     nothing,
@@ -328,10 +328,6 @@ async def test_a_run_can_be_repeated_and_names_stay() -> None:
     assert {tuple(run) for run in runs} == {("echo_pid", "echo_pid-2", "sequential", "sequential/echo_pid")}
     pids = [run[path] for run in runs for path in ("echo_pid", "echo_pid-2", "sequential/echo_pid")]
     assert len(set(pids)) == 12
-
-
-def echo_pid() -> int:
-    return os.getpid()
 
 
 async def test_set_replaces_the_tree_while_nothing_runs() -> None:
