@@ -20,7 +20,7 @@ from asyncproc._root import Root, shown_by
 from asyncproc._spec.base import Spec
 from asyncproc._spec.current import current
 from asyncproc._spec.group import Member, as_spec
-from asyncproc._supervision.handle import Events, Handle, check_grace, handle_of
+from asyncproc._supervision.handle import Events, Handle, check_grace, handle_of, require_loop
 from asyncproc._supervision.outcome import error_of, results_of
 from asyncproc._supervision.picture import snapshot_of
 from asyncproc._supervision.planning import kinds_below, tree_faults
@@ -96,6 +96,8 @@ class Manager(Generic[S]):
 
     async def aclose(self) -> None:
         """Stop everything and wait until nothing is left. Any task may call it, any number of times."""
+        if self._is_open:
+            self._opened_here()
         if self._root is not None:
             await self._root.aclose()
 
@@ -124,6 +126,11 @@ class Manager(Generic[S]):
             raise StateError(f"manager {self._name!r} is not open: use `async with`, or aopen()")
         return self._root
 
+    def _opened_here(self) -> Root:
+        root = self._opened()
+        require_loop(root.loop, f"manager {self._name!r}")
+        return root
+
     # --- running --------------------------------------------------------------------------------------------------------
 
     @overload
@@ -144,7 +151,7 @@ class Manager(Generic[S]):
             StartFailed: it ended badly before it was ready; ``__cause__`` is its own exception.
             SpecError: it cannot run as it stands. NameTaken: a live node has this name. StateError: the manager is not open.
         """
-        root = self._opened()
+        root = self._opened_here()
         place = await self._place(root, spec, name, replace)
         handle = handle_of(root.supervisor, place)
         root.begin(place)
@@ -180,7 +187,7 @@ class Manager(Generic[S]):
         """
         self.check_run(spec, rounds, binding)
         if self._is_open:
-            return await self._run(self._opened(), spec, rounds, binding)
+            return await self._run(self._opened_here(), spec, rounds, binding)
         async with self:
             return await self._run(self._opened(), spec, rounds, binding)
 
@@ -231,15 +238,14 @@ class Manager(Generic[S]):
         return root.supervisor.add(ran, root.supervisor.root, made)
 
     async def _make_room(self, root: Root, path: str, replace: bool) -> None:
-        old = root.supervisor.by_path.get(path)
-        if old is None:
-            return
-        if not old.view.finished or old not in root.started:
-            if not replace or old not in root.started:
-                raise NameTaken(f"node {path}: is {old.view.state.value}; give another name, or replace=True for a started one")
-            await handle_of(root.supervisor, old).stop()
-        if old.id in root.supervisor.places:
-            root.supervisor.forget(old)
+        # Again after each wait: somebody else may have taken the name meanwhile.
+        while (old := root.supervisor.by_path.get(path)) is not None:
+            if not old.view.finished or old not in root.started:
+                if not replace or old not in root.started:
+                    raise NameTaken(f"node {path}: is {old.view.state.value}; give another name, or replace=True for a started one")
+                await handle_of(root.supervisor, old).stop()
+            elif old.id in root.supervisor.places:
+                root.supervisor.forget(old)
 
     def set(self, tree: Member) -> None:
         """Replace the tree; only while nothing of the old one runs.
@@ -261,13 +267,13 @@ class Manager(Generic[S]):
         """
         if not self._is_open:
             return StopReport((), (), (), 0.0)
-        return await self._opened().stop(check_grace(self._name, grace), "manager.stop()")
+        return await self._opened_here().stop(check_grace(self._name, grace), "manager.stop()")
 
     async def kill(self) -> StopReport:
         """End everything now; returns when all have really ended."""
         if not self._is_open:
             return StopReport((), (), (), 0.0)
-        return await self._opened().kill("manager.kill()")
+        return await self._opened_here().kill("manager.kill()")
 
     @property
     def stop_bound(self) -> float | None:

@@ -7,22 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import marshal
-import os
-import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from asyncproc._core.exit import Exit, Reason
-from asyncproc._core.options import COMMAND, COROUTINE, PROCESS, RLIMITS, THREAD
-from asyncproc._spec.base import Described, Spec
-from asyncproc.errors import AsyncprocError
+from asyncproc._core.options import COMMAND, COROUTINE, PROCESS, THREAD
+from asyncproc._spec.base import Spec
 
 if TYPE_CHECKING:
     from asyncproc._runtime.chain import Chain
     from asyncproc._runtime.process import ProcessChild
-    from asyncproc._runtime.stdio import Streams
-    from asyncproc._spec.command import Command
     from asyncproc._spec.leaf import Body
     from asyncproc.abc import Child, Order, Watcher
 
@@ -130,7 +124,7 @@ class LocalEngine:
             if kind == COMMAND:
                 return self._start_command(spec, order, watcher)
             return self._start_local(kind, spec, order, watcher)
-        except (OSError, AsyncprocError, ValueError) as error:
+        except Exception as error:  # of the user's values, or of a system that has nothing left
             return Stillborn(order, watcher, error)
 
     def _start_local(self, kind: str, spec: Spec[Any], order: Order, watcher: Watcher) -> Child:
@@ -145,16 +139,17 @@ class LocalEngine:
         return CoroutineChild(self._loop, body, order, watcher)
 
     def _start_process(self, spec: Any, order: Order, watcher: Watcher) -> Child:
+        chain = self.chain()  # first: it starts while the rest is loaded
+        from asyncproc._engines.requests import first_message
         from asyncproc._runtime.stdio import Streams
 
-        chain = self.chain()
         options = spec._asyncproc.options
         wanted = {name: self._shown(options, name, default) for name, default in (("stdout", "inherit"), ("stderr", "tee"))}
         streams = Streams(self._loop, wanted, self._shower(order))
         try:
-            description, stage = self._describe(spec, order, chain, streams)
+            description, loop, by_value = first_message(spec, order, chain, streams)
             spare = self._take_spare()
-            child, fork = (spare, None) if spare is not None else self._prepare(chain, stage)
+            child, fork = (spare, None) if spare is not None else self._prepare(chain, self._stage(loop, by_value))
         except BaseException:
             streams.handed_over()
             streams.finish()
@@ -166,37 +161,13 @@ class LocalEngine:
         self._plan_refill()
         return child
 
-    def _describe(self, spec: Body[Any], order: Order, chain: Chain, streams: Streams) -> tuple[bytes, int]:
-        """The first message for a child, and the stage that its template must have come to."""
-        from asyncproc._ipc.codec import encode_call
-        from asyncproc._runtime.bootstrap import describe
-        from asyncproc._runtime.chain import host_path
-        from asyncproc._spec.leaf import is_async
-
-        described = spec._asyncproc
-        call = encode_call(_portable(spec).work, described.args, described.kwargs)
-        loop = is_async(spec.work)
-        env = self._env(described.options, chain.base_env)
-        setting = (
-            streams.places,
-            _directory(described.options.get("cwd")),
-            _limits(described.options) or None,
-            _difference(chain.base_env, env),
-            _unless_equal(chain.base_path, host_path()),
-            _unless_equal(chain.base_argv, list(sys.argv)),
-        )
-        metadata = _plain(described.options.get("metadata", {})) or None
-        main_file = getattr(sys.modules.get("__main__"), "__file__", None)
-        work = (order.path, order.incarnation, order.round, order.level, metadata, loop, main_file, call)
-        return describe(setting, work), self._stage(loop, call)
-
-    def _stage(self, loop: bool, call: bytes) -> int:
+    def _stage(self, loop: bool, by_value: bool) -> int:
         """How much a template must have imported before it forks this child."""
         if self._preload:
             return PRELOADED
         if loop:
             return LOOP
-        return BY_VALUE if b"cloudpickle" in call else PLAIN
+        return BY_VALUE if by_value else PLAIN
 
     def _prepare(self, chain: Chain, stage: int) -> tuple[ProcessChild, Callable[[], None]]:
         """A child that is not born yet, and the request for it."""
@@ -239,13 +210,12 @@ class LocalEngine:
             self._spares.append(spare)
 
     def _start_command(self, spec: Any, order: Order, watcher: Watcher) -> Child:
+        chain = self.chain()  # first: it starts while the rest is loaded
+        from asyncproc._engines.requests import request_command
         from asyncproc._runtime.command import CommandChild
         from asyncproc._runtime.stdio import Streams
 
-        command: Command = spec
-        options = command._asyncproc.options
-        chain = self.chain()
-        env = self._env(options, chain.base_env)
+        options = spec._asyncproc.options
         wanted = {
             "stdin": options.get("stdin", "null"),
             "stdout": self._shown(options, "stdout", "capture"),
@@ -253,17 +223,16 @@ class LocalEngine:
         }
         streams = Streams(self._loop, wanted, self._shower(order), options.get("max_output", 1 << 20))
         number, index = chain.next_number()
-        request = (
-            _words(command.argv),
-            _programs(command.argv[0], env),
-            os.fsencode(_directory(options.get("cwd"))),
-            _pairs(env),
-        )
-        child = CommandChild(self._loop, chain, command, order, watcher, streams, number, index)
-        _send_command(chain, number, index, request, _limits(options), streams)
-        return child
+        try:
+            request_command(chain, spec, streams, number, index)
+        except BaseException:
+            chain.free_index(index)
+            streams.handed_over()
+            streams.finish()
+            raise
+        return CommandChild(self._loop, chain, spec, order, watcher, streams, number, index)
 
-    # --- what a child is given -------------------------------------------------------------------------------------------
+    # --- output that is shown -------------------------------------------------------------------------------------------
 
     def _shown(self, options: Mapping[str, Any], stream: str, default: str) -> Any:
         wanted = options.get(stream, default)
@@ -275,17 +244,6 @@ class LocalEngine:
             return None
         path = order.path
         return lambda stream, data: on_line(path, stream, data)
-
-    def _env(self, options: Mapping[str, Any], base: Mapping[str, str]) -> dict[str, str]:
-        from asyncproc._runtime.warden import RUN_VARIABLE
-
-        env = {**os.environ, RUN_VARIABLE: base[RUN_VARIABLE]} if options.get("inherit_env", True) else {}
-        for name, value in options.get("env", {}).items():
-            if value is None:
-                env.pop(name, None)
-            else:
-                env[name] = value
-        return env
 
 
 class Stillborn:
@@ -310,101 +268,3 @@ class Stillborn:
 
     def send_credit(self, count: int) -> None:
         """It has ended."""
-
-
-def _portable(spec: Body[Any]) -> Body[Any]:
-    """The spec as it travels: of the class form a copy without options, which are the owner's business."""
-    if spec._asyncproc.target is not None:
-        return spec
-    body = copy.copy(spec)
-    object.__setattr__(body, "_asyncproc", Described(spec._asyncproc.kind, {}))
-    return body
-
-
-def _plain(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Metadata as it can travel beside the call: what is no plain value goes as its text."""
-    kept: dict[str, Any] = {}
-    for key, value in metadata.items():
-        try:
-            marshal.dumps(value)
-            kept[key] = value
-        except ValueError:
-            kept[key] = repr(value)
-    return kept
-
-
-def _cwd() -> str:
-    try:
-        return os.getcwd()
-    except OSError:  # it has been removed
-        return "/"
-
-
-def _directory(cwd: Any) -> str:
-    return _cwd() if cwd is None else os.path.abspath(os.path.expandvars(os.path.expanduser(os.fsdecode(cwd))))
-
-
-def _limits(options: Mapping[str, Any]) -> dict[str, Any]:
-    found = {name: options[name] for name in ("nice", "umask") if name in options}
-    if "cpus" in options:
-        found["cpus"] = tuple(options["cpus"])
-    if options.get("rlimits"):
-        pairs = {name.lower().removeprefix("rlimit_"): limit for name, limit in options["rlimits"].items()}
-        found["rlimits"] = {
-            RLIMITS[name]: limit if isinstance(limit, tuple) else (limit, limit) for name, limit in pairs.items()
-        }
-    return found
-
-
-def _unless_equal(base: list[str], wanted: list[str]) -> list[str] | None:
-    return None if base == wanted else wanted
-
-
-def _difference(base: Mapping[str, str], wanted: Mapping[str, str]) -> tuple[list[str], dict[str, str]] | None:
-    if base == wanted:
-        return None
-    changed = {name: value for name, value in wanted.items() if base.get(name) != value}
-    return [name for name in base if name not in wanted], changed
-
-
-def _words(argv: tuple[str, ...]) -> list[bytes]:
-    return [os.fsencode(word) for word in argv]
-
-
-def _pairs(env: Mapping[str, str]) -> list[bytes]:
-    return [os.fsencode(name) + b"=" + os.fsencode(value) for name, value in env.items()]
-
-
-def _programs(program: str, env: Mapping[str, str]) -> list[bytes]:
-    """Where the program may be, in the order in which the child's PATH says."""
-    if "/" in program:
-        return [os.fsencode(os.path.expanduser(program))]
-    return [os.path.join(os.fsencode(folder or "."), os.fsencode(program)) for folder in os.get_exec_path(dict(env))]
-
-
-def _send_command(
-    chain: Chain, number: int, index: int, request: tuple[Any, ...], limits: dict[str, Any], streams: Any
-) -> None:
-    """Hand a command to the launcher; what is larger than a packet goes in a memory file."""
-    if set(limits) - {"umask"}:
-        limits["slow"] = True
-    words = ("command", number, index, False, *request, limits)
-    places = _three(streams)
-    data = marshal.dumps(words)
-    if len(data) > 1 << 15:
-        file = os.memfd_create("command", os.MFD_CLOEXEC)
-        with open(file, "wb", closefd=False) as out:
-            out.write(data)
-        chain.launcher.request("command", number, index, True, fds=[*places, file], owes=True)
-        os.close(file)
-    else:
-        chain.launcher.request(*words, fds=places, owes=True)
-    streams.handed_over()
-
-
-def _three(streams: Any) -> list[int]:
-    """The command's three descriptors; the null device where there is none."""
-    fds: list[int] = []
-    for place in streams.places:
-        fds.append(streams.null() if place == -1 else fds[1] if place == -2 else streams.fds[place])
-    return fds

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import signal
 import socket
 import sys
@@ -23,6 +24,8 @@ from asyncproc._runtime.pairs import own_pair
 from asyncproc._runtime.warden import Warden
 
 CHILDREN_PER_TEMPLATE = 1000
+HANG_UP_LIMIT = 1.0
+"""Seconds that a manager without a loop waits for the end of its helpers."""
 
 
 class Chain:
@@ -56,6 +59,7 @@ class Chain:
         self.base_argv = list(sys.argv)
         self._lifeline = warden.lifeline
         self._warden = warden.pid
+        self._host = os.getpid()
         try:
             self._pidfd = os.pidfd_open(warden.pid)
         except BaseException:  # no descriptors left, or it has ended already
@@ -132,16 +136,20 @@ class Chain:
             self._all_lost()
 
     def _warden_ended(self) -> None:
-        self._loop.remove_reader(self._pidfd)
-        with suppress(ChildProcessError):  # the host ignores SIGCHLD, or waits for everybody
-            os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG)
-        os.close(self._pidfd)
         self.launcher.read()  # whichever of the two ended first is to be seen first
-        self._warden_lives = False
+        self._reap_warden()
         if self.launcher.alive:
             self._retire()
         else:
             self._all_lost()
+
+    def _reap_warden(self) -> None:
+        self._warden_lives = False
+        with suppress(RuntimeError):  # the loop is closed
+            self._loop.remove_reader(self._pidfd)
+        with suppress(ChildProcessError):  # the host ignores SIGCHLD, or waits for everybody
+            os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG)
+        os.close(self._pidfd)
 
     def _retire(self) -> None:
         if not self.lost:
@@ -168,10 +176,15 @@ class Chain:
     # --- the end --------------------------------------------------------------------------------------------------------
 
     def hang_up(self) -> None:
-        """Begin the end of this chain and of everybody below it. Synchronous: the last resort of a manager without a loop."""
+        """End everybody below, the last resort of a manager without a loop: it blocks, for a second at most."""
+        if os.getpid() != self._host:  # a forked copy: nothing here is its own
+            return
         self._lifeline.close()
         for link in [self.launcher, *self.templates]:
             link.close()
+        if self._warden_lives:
+            select.select([self._pidfd], [], [], HANG_UP_LIMIT)
+            self._reap_warden()
 
     def _end(self) -> None:
         """The same while there is a loop: the ends of warden and launcher are the proof that nobody is left."""

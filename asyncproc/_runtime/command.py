@@ -84,7 +84,7 @@ class CommandChild:
             return
         if not self._asked:
             self._asked = True
-            self._link.request("ending", self._number)
+            self._link.request("ending", self._number, owes=True)
         if rung is Rung.KILL:
             self._link.request("kill", self._number)
         else:

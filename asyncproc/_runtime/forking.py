@@ -53,8 +53,10 @@ def fork() -> int:
     for hook in reversed(_before):
         hook()
     pid = _libc_fork()
-    for hook in _in_parent if pid else _in_child:
+    for hook in _in_parent if pid else _in_child:  # the parent's also when there is no child
         hook()
+    if pid < 0:
+        raise OSError(11, os.strerror(11))  # EAGAIN: libc keeps to itself which limit it was
     if pid == 0:
         os.register_at_fork = _register
         threading = sys.modules.get("threading")
@@ -67,10 +69,6 @@ def _libc_fork() -> int:
     import _ctypes
 
     pid: int = _ctypes.call_function(_address(), ())
-    if pid < 0:
-        import errno
-
-        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
     return pid
 
 

@@ -111,7 +111,9 @@ class KeeperLink:
         if self._answered:
             warnings = 0
         else:
-            self._owner.press(self, signal.SIGCONT if warnings < (IMPORTS_TOO_LONG if self.importing else 1) else signal.SIGKILL)
+            self._owner.press(
+                self, signal.SIGCONT if warnings < (IMPORTS_TOO_LONG if self.importing else 1) else signal.SIGKILL
+            )
             warnings += 1
         self._answered = False
         self._patience = self._loop.call_later(OWES_TOO_LONG, self._check_patience, warnings)
@@ -160,8 +162,8 @@ class KeeperLink:
     def close(self) -> None:
         if self._socket is None:
             return
-        self._loop.remove_reader(self._fd)
-        if self._writing:
+        with suppress(RuntimeError):  # the loop is closed
+            self._loop.remove_reader(self._fd)
             self._loop.remove_writer(self._fd)
         if self._patience is not None:
             self._patience.cancel()

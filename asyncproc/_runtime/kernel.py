@@ -85,10 +85,10 @@ def end_all_children() -> None:
         for pid in found:
             try:
                 os.kill(pid, _SIGKILL)
-            except ProcessLookupError:
+            except (ProcessLookupError, PermissionError):  # a uid that is not ours: its end is only waited for
                 pass
         try:
-            # Blocking is safe only after a kill; with nothing found, somebody may have just arrived.
+            # Blocking is safe only with somebody to wait for; with nothing found, somebody may have just arrived.
             os.waitpid(-1, 0 if found else os.WNOHANG)
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass

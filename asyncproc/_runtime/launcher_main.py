@@ -21,7 +21,7 @@ NO_HOOK: Any = None  # the type stubs forget that there may be none
 class Launcher(Keeper):
     """A keeper that starts programs by vfork, and templates by fork."""
 
-    def __init__(self, fd: int, manager: int, warden: int) -> None:
+    def __init__(self, fd: int, manager: int) -> None:
         super().__init__(fd, manager, kernel.own_interval())
         kernel.set_name("aproc:launcher")
         kernel.become_subreaper()

@@ -172,7 +172,7 @@ class ProcessChild:
     def take_rung(self, rung: Rung) -> None:
         if not self._asked:
             self._asked = True
-            self._link.request("ending", self._number)
+            self._link.request("ending", self._number, owes=True)
         if rung is Rung.KILL:
             self._kill()
         elif rung is Rung.TERM:

@@ -13,7 +13,7 @@ import sys
 from asyncproc._runtime import kernel
 from asyncproc._runtime.bootstrap import ENTRY, become_child
 from asyncproc._runtime.forking import fork, watch_hooks
-from asyncproc._runtime.keeper import READY, RECORD, Keeper
+from asyncproc._runtime.keeper import IMPORTED, READY, RECORD, Keeper
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ class Template(Keeper):
         sys.modules[ENTRY].note_hooks()
         gc.collect()
         gc.freeze()
+        self.tell(RECORD.pack(IMPORTED, 0, 0, 0, 0, 0, 0.0, 0))
         super().serve()
 
     def _until(self, done: Callable[[], bool]) -> None:

@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from asyncproc._runtime.pairs import own_pair
 
@@ -30,16 +30,15 @@ class Warden:
 
     def __init__(self) -> None:
         self.env = {**os.environ, RUN_VARIABLE: _run_token()}
-        self.lifeline, lifeline = own_pair()
-        self.requests, requests = own_pair(socket.SOCK_SEQPACKET)
-        try:
+        with ExitStack() as on_failure, ExitStack() as theirs:
+            self.lifeline, lifeline = own_pair()
+            on_failure.callback(self.lifeline.close)
+            theirs.callback(lifeline.close)
+            self.requests, requests = own_pair(socket.SOCK_SEQPACKET)
+            on_failure.callback(self.requests.close)
+            theirs.callback(requests.close)
             self.pid = _spawn(lifeline, requests, self.env)
-        except BaseException:
-            self.close()
-            raise
-        finally:
-            lifeline.close()
-            requests.close()
+            on_failure.pop_all()
 
     def close(self) -> None:
         """Let it go: it ends."""
@@ -55,23 +54,32 @@ def _run_token() -> str:
 
 
 def _spawn(lifeline: socket.socket, requests: socket.socket, env: dict[str, str]) -> int:
-    null = os.open(os.devnull, os.O_RDWR)
-    held = [_above(fd) for fd in (null, lifeline.fileno(), requests.fileno())]  # none stands where another one goes
+    held: list[int] = []
+    try:
+        return _spawn_with(held, lifeline, requests, env)
+    finally:
+        for fd in held:
+            os.close(fd)
+
+
+def _spawn_with(held: list[int], lifeline: socket.socket, requests: socket.socket, env: dict[str, str]) -> int:
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        for fd in (null, lifeline.fileno(), requests.fileno()):
+            held.append(_above(fd))  # none stands where another one goes
+    finally:
+        os.close(null)
     quiet = (0, 1) if os.environ.get("ASYNCPROC_DEBUG") else (0, 1, 2)
     places = [*((held[0], fd) for fd in quiet), (held[1], 3), (held[2], 4)]
     argv = [python(), "-I", "-S", "-c", START, ROOT, "3", "4", str(os.getpid()), str(_limit_for_children())]
-    try:
-        return os.posix_spawn(
-            argv[0],
-            argv,
-            env,
-            file_actions=[(os.POSIX_SPAWN_DUP2, source, target) for source, target in places],
-            setsigmask=[],
-            setsigdef=[signal.SIGCHLD, signal.SIGPIPE],
-        )
-    finally:
-        for fd in (null, *held):
-            os.close(fd)
+    return os.posix_spawn(
+        argv[0],
+        argv,
+        env,
+        file_actions=[(os.POSIX_SPAWN_DUP2, source, target) for source, target in places],
+        setsigmask=[],
+        setsigdef=[signal.SIGCHLD, signal.SIGPIPE],
+    )
 
 
 _raised_from: int | None = None

@@ -52,7 +52,7 @@ def _become_launcher(lifeline: int, requests: int, watch: int) -> Never:
         os.close(lifeline)
         from asyncproc._runtime.launcher_main import Launcher
 
-        Launcher(requests, watch, os.getppid()).serve()
+        Launcher(requests, watch).serve()
     except BaseException:
         sys.excepthook(*sys.exc_info())
     finally:

@@ -132,6 +132,7 @@ class Handle(Generic[T_co]):
             StartFailed: it ended badly before; ``__cause__`` is its exception. ChildStopped: it was asked to end before.
         """
         place = self._place
+        self._require_loop()
         awaited, place.awaited = place.awaited, True
         await self._supervisor.until(place, lambda: place.view.ready or place.view.finished)
         exit = place.view.exit
@@ -151,6 +152,7 @@ class Handle(Generic[T_co]):
         Raises:
             StateError: it has ended for good, and will not come there any more.
         """
+        self._require_loop()
         view = self._place.view
 
         def there() -> bool:
@@ -175,11 +177,13 @@ class Handle(Generic[T_co]):
         Args:
             grace: seconds between asking and killing, instead of its own; 0 kills at once, None waits for its current work.
         """
+        self._require_loop()
         self._supervisor.post(StopAsked(self._place.id, check_grace(self.path, grace), "handle.stop()"))
         return await self._gone()
 
     async def kill(self) -> Exit:
         """End it now; returns when it has really ended."""
+        self._require_loop()
         self._supervisor.post(KillAsked(self._place.id, "handle.kill()"))
         return await self._gone()
 
@@ -208,6 +212,7 @@ class Handle(Generic[T_co]):
         Raises:
             EncodeError: it cannot be sent; nothing was. EndOfChannel, ChannelBroken: the child has ended, well or not.
         """
+        self._require_loop()
         await self._place.mailbox().send(value, self.path)
 
     async def receive(self) -> Any:
@@ -216,6 +221,7 @@ class Handle(Generic[T_co]):
         Raises:
             DecodeError: this value cannot be rebuilt here. EndOfChannel, ChannelBroken: the child has ended, well or not.
         """
+        self._require_loop()
         return await self._place.mailbox().receive(self.path)
 
     # --- looking --------------------------------------------------------------------------------------------------------
@@ -230,8 +236,7 @@ class Handle(Generic[T_co]):
         )
 
     def _require_loop(self) -> None:
-        if asyncio.get_running_loop() is not self._supervisor.loop:
-            raise StateError(f"node {self.path}: belongs to another event loop than this code runs on")
+        require_loop(self._supervisor.loop, f"node {self.path}")
 
 
 class Group(Handle[Results]):
@@ -257,11 +262,18 @@ def handle_of(supervisor: Supervisor, place: Place) -> Handle[Any]:
     return kind(supervisor, place)
 
 
+def require_loop(loop: asyncio.AbstractEventLoop, what: str) -> None:
+    """Raise StateError where another loop runs than the one that this belongs to."""
+    if asyncio.get_running_loop() is not loop:
+        raise StateError(f"{what}: belongs to another event loop than this code runs on")
+
+
 def check_grace(path: str, grace: float | None) -> float | None:
     """A grace as it was given, checked."""
     from asyncproc.errors import Fault, SpecError
 
-    if grace is not None and grace != OWN and (not isinstance(grace, int | float) or isinstance(grace, bool) or not grace >= 0):
+    # By identity: a -1.0 of the user's is a mistake.
+    if grace is not None and grace is not OWN and (not isinstance(grace, int | float) or isinstance(grace, bool) or not grace >= 0):
         raise SpecError([Fault(path, "grace", grace, "must be >= 0 seconds, or None")])
     return grace
 
