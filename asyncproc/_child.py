@@ -10,7 +10,7 @@ import _signal  # type: ignore[import-not-found]  # the C half of signal: loadin
 import _thread
 import atexit
 import sys
-from types import ModuleType
+from types import CoroutineType, ModuleType
 
 from asyncproc._ipc.codec import decode_call, encode
 from asyncproc._ipc.frame import ERROR, READY, RESULT
@@ -51,7 +51,11 @@ def main(sock: socket, work: Work, early: list[tuple[int, bytes]], refused: Any)
         set_current_of_process(lambda: Current(link.line(), node, incarnation, round, level, metadata or {}))
         target, args, kwargs = decode_call(call)
         link.tell(READY)
-        body = encode(run(target, args, kwargs), "result")
+        result = run(target, args, kwargs)
+        if isinstance(result, CoroutineType):  # a lambda around a coroutine function does not look like one
+            coroutine = result
+            result = _run_async(link)(lambda: coroutine, (), {})
+        body = encode(result, "result")
     except SystemExit as end:
         return _finish(link, ERROR if end.code else RESULT, pack_error(end) if end.code else encode(None), _code_of(end))
     except BaseException as error:

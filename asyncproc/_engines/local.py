@@ -83,7 +83,11 @@ class LocalEngine:
         if chain is self._chain:
             self._chain = None
             self._retired.append(chain)
+            for spare in self._spares:
+                spare.dismiss()
             self._spares.clear()
+        if lost:
+            self._retired.remove(chain)
         if lost and self.on_lost is not None:
             self.on_lost()
 

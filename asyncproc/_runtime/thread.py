@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import inspect
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,6 @@ from asyncproc._core.exit import Exit, Phase, Reason
 from asyncproc._core.supervision.action import Rung
 from asyncproc._runtime.local_line import LocalLine
 from asyncproc._spec.current import Current, set_current
-from asyncproc._spec.leaf import is_async
 
 if TYPE_CHECKING:
     from asyncproc._spec.leaf import Body
@@ -51,10 +51,9 @@ class ThreadChild:
         described = self._spec._asyncproc
         target = self._spec.work
         try:
-            if is_async(target):
-                result = asyncio.run(self._hold(target(*described.args, **described.kwargs)))
-            else:
-                result = target(*described.args, **described.kwargs)
+            result = target(*described.args, **described.kwargs)
+            if inspect.iscoroutine(result):
+                result = asyncio.run(self._hold(result))
         except BaseException as error:
             self._tell(Reason.CRASHED, None, error)
         else:

@@ -65,8 +65,7 @@ def _spawn(lifeline: socket.socket, requests: socket.socket, env: dict[str, str]
 def _spawn_with(held: list[int], lifeline: socket.socket, requests: socket.socket, env: dict[str, str]) -> int:
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     try:
-        for fd in (null, lifeline.fileno(), requests.fileno()):
-            held.append(_above(fd))  # none stands where another one goes
+        held.extend(map(_above, (null, lifeline.fileno(), requests.fileno())))  # none stands where another one goes
     finally:
         os.close(null)
     quiet = (0, 1) if os.environ.get("ASYNCPROC_DEBUG") else (0, 1, 2)

@@ -1,7 +1,7 @@
 """Fault points: a helper process or a child that stops, or dies, at a named step of a start.
 
-Nothing of this is in the code that it tests: the program that starts a chain of helpers is given a prologue, which wraps the one
-function that the step is named by. A fault happens once, to whoever comes there first, and reports itself through a FIFO.
+Nothing of this is in the code that it tests: the program that starts a chain of helpers is given a prologue, which wraps the
+one function that the step is named by. A fault happens once, to whoever comes there first, and reports itself through a FIFO.
 
 This file is also what the prologue runs, in the warden before anything else: it imports next to nothing.
 """
@@ -44,7 +44,7 @@ STEPS = {
     "command is there": "after launcher_main._posixsubprocess.fork_exec",
     "command is told of": "before launcher_main.Launcher.started",
 }
-"""The steps of a start, in order: the name of each, and the function of :mod:`asyncproc._runtime` before or after which it is."""
+"""The steps of a start, in order: the name of each, and before or after which function of :mod:`asyncproc._runtime` it is."""
 
 
 class FaultPoint:

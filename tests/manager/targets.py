@@ -191,14 +191,28 @@ def chained(text: str) -> None:
 class Picky(Exception):
     """An exception of the user's with fields of its own."""
 
-    def __init__(self, code: int, *, reason: str) -> None:
-        super().__init__(f"{code}: {reason}")
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(code, reason)
         self.code = code
         self.reason = reason
 
+    def __str__(self) -> str:
+        return f"{self.code}: {self.reason}"
+
+
+class OneWay(Exception):
+    """An exception that pickle cannot rebuild: its arguments are not what it was made from."""
+
+    def __init__(self, code: int, *, reason: str) -> None:
+        super().__init__(f"{code}: {reason}")
+
 
 def fail_pickily() -> None:
-    raise Picky(7, reason="because")
+    raise Picky(7, "because")
+
+
+def fail_unpicklably() -> None:
+    raise OneWay(9, reason="no way back")
 
 
 def end_with(code: object) -> None:

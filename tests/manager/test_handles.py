@@ -42,6 +42,7 @@ from tests.manager.targets import (
     fail,
     fail_async,
     fail_pickily,
+    fail_unpicklably,
     finish_when_asked,
     finish_when_asked_async,
     finish_when_asked_in_thread,
@@ -120,11 +121,19 @@ async def test_a_remote_exception_has_its_remote_traceback_as_cause() -> None:
 
 
 async def test_a_users_exception_keeps_its_fields() -> None:
-    """S2.88: an exception with keyword-only arguments comes back as its own class with its fields."""
+    """S2.88: an exception with fields of its own comes back as its own class, with them."""
     async with Manager() as manager:
         with pytest.raises(Picky) as caught:
             await manager.run(Process(fail_pickily))
     assert (caught.value.code, caught.value.reason, str(caught.value)) == (7, "because", "7: because")
+
+
+async def test_an_exception_that_cannot_be_rebuilt_is_a_named_proxy() -> None:
+    """An exception whose arguments pickle cannot give back to it is a RemoteError with its class's name and traceback."""
+    async with Manager() as manager:
+        with pytest.raises(RemoteError, match="9: no way back") as caught:
+            await manager.run(Process(fail_unpicklably))
+    assert caught.value.type_name.endswith("OneWay") and "fail_unpicklably" in caught.value.traceback
 
 
 async def test_a_hard_death_is_a_crash_with_its_signal() -> None:
@@ -764,6 +773,20 @@ async def test_a_child_out_of_time_has_failed() -> None:
             assert caught.value.exit.reason is Reason.TIMED_OUT  # type: ignore[attr-defined]  # ChildTimeout
 
 
+async def on_a_loop_of_its_own(work: Any) -> Any:
+    """Run a coroutine in another thread, on another loop."""
+    done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+    def run() -> None:
+        done.get_loop().call_soon_threadsafe(done.set_result, asyncio.run(work))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    result = await done
+    thread.join()
+    return result
+
+
 async def test_a_handle_on_another_loop_says_so() -> None:
     """Awaiting it, or asking anything of it, where another loop runs is a StateError, not a hang."""
     async with Manager() as manager:
@@ -787,6 +810,6 @@ async def test_a_handle_on_another_loop_says_so() -> None:
                 return error
             return None
 
-        errors = await asyncio.to_thread(asyncio.run, elsewhere())
+        errors = await on_a_loop_of_its_own(elsewhere())
         assert [type(error) for error in errors] == [StateError] * 6
         assert handle.state is State.RUNNING
