@@ -214,7 +214,7 @@ class Manager(Generic[S]):
             raise SpecError([Fault(self._name, "spec", None, "is needed: this manager has no tree of its own")])
         ran = self._tree if spec is None else as_spec(spec, self._name)
         assert ran is not None
-        faults = tree_faults(ran, self._name)
+        faults = [*_scale_faults(ran, self._name), *tree_faults(ran, self._name)]
         if rounds is not None and (not isinstance(rounds, int) or isinstance(rounds, bool) or rounds < 0):
             faults.append(Fault(self._name, "rounds", rounds, "must be an int >= 0, or None"))
         if not binding and ran._asyncproc.kind != CONCURRENT:
@@ -225,7 +225,8 @@ class Manager(Generic[S]):
     async def _place(self, root: Root, spec: Any, name: str | None, replace: bool) -> Place:
         ran = as_spec(spec, self._name)
         made = ran._asyncproc.options.get("name") if name is None else name
-        faults = tree_faults(ran, f"{self._name}/{made or ran.made_name}")
+        path = f"{self._name}/{made or ran.made_name}"
+        faults = [*_scale_faults(ran, path), *tree_faults(ran, path)]
         if made is not None and (rule := name_fault(made)) is not None:
             faults.append(Fault(self._name, "name", made, rule))
         if faults:
@@ -242,7 +243,9 @@ class Manager(Generic[S]):
         while (old := root.supervisor.by_path.get(path)) is not None:
             if not old.view.finished or old not in root.started:
                 if not replace or old not in root.started:
-                    raise NameTaken(f"node {path}: is {old.view.state.value}; give another name, or replace=True for a started one")
+                    raise NameTaken(
+                        f"node {path}: is {old.view.state.value}; give another name, or replace=True for a started one"
+                    )
                 await handle_of(root.supervisor, old).stop()
             elif old.id in root.supervisor.places:
                 root.supervisor.forget(old)
@@ -341,6 +344,12 @@ def _manager_faults(name: Any, grace: Any, preload: Any, spares: Any) -> list[Fa
     if not isinstance(spares, int) or isinstance(spares, bool) or spares < 0:
         faults.append(Fault(path, "spares", spares, "must be an int >= 0"))
     return faults
+
+
+def _scale_faults(spec: Spec[Any], path: str) -> list[Fault]:
+    """A scale is honoured by the group around a spec; here there is none."""
+    scale = spec._asyncproc.options.get("scale", 1)
+    return [] if scale == 1 else [Fault(path, "scale", scale, "is for members of a Concurrent")]
 
 
 def _full_name(name: str) -> str:

@@ -102,7 +102,7 @@ class Exit:
         obeyed = self.reason is Reason.STOPPED and not self.killed and type(self.error).__name__ in ("NoneType", *_OBEYED)
         if self.signal is not None:
             parts.append(f"by signal {self.signal.name}")
-        elif self.code and not obeyed:
+        elif self.code is not None and (self.code or self.failed) and not obeyed:
             parts.append(f"with code {self.code}")
         if self.error is not None and not obeyed:
             parts.append(f"{type(self.error).__name__}: {_first_line(self.error)}".rstrip(": "))

@@ -222,7 +222,8 @@ def _not_for(kind: str, kinds: Collection[str]) -> str:
 def _nearest(kind: str, field: str) -> str:
     from difflib import get_close_matches
 
-    known = [name for name, (kinds, _) in HONOURED.items() if kind in kinds]
+    kinds_by_name = {name: kinds for table in (HONOURED, ONLY_VALUE) for name, (kinds, _) in table.items()}
+    known = [name for name, kinds in (kinds_by_name | NOT_YET).items() if kind in kinds]
     found = get_close_matches(field, known, 1)
     return f", did you mean {found[0]!r}?" if found else ""
 

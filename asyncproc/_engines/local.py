@@ -192,7 +192,7 @@ class LocalEngine:
     def _take_spare(self) -> ProcessChild | None:
         while self._spares:
             spare = self._spares.pop()
-            if not spare.ended and spare.pid is not None:
+            if spare.pid is not None and spare.waits:
                 return spare
         return None
 

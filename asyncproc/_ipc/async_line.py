@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from asyncproc._ipc.codec import decode, encode
 from asyncproc._ipc.frame import ACKNOWLEDGED, VALUE, WINDOW
 from asyncproc._ipc.link import Counts, Link, control
-from asyncproc.errors import ChannelBroken
+from asyncproc.errors import ChannelBroken, Stopping
 
 
 class AsyncLine:
@@ -34,6 +35,7 @@ class AsyncLine:
         self._loop = asyncio.get_running_loop()
         self._stop_asked = asyncio.Event()
         self._task = asyncio.current_task()
+        signal.signal(signal.SIGTERM, self._on_term)
         self._loop.add_reader(self._link.socket.fileno(), self._readable)
         self._handle(self._link.read(False) if self._link.early else [])
         try:
@@ -65,6 +67,15 @@ class AsyncLine:
         self._link.tell(ACKNOWLEDGED)
         if cancel and self._task is not None:
             self._task.cancel("asked to end")
+
+    def _on_term(self, number: int, stack: object) -> None:
+        """Raise where code of the child runs; where the loop waits, nobody would hear it (uvloop drops it): cancel instead."""
+        signal.signal(number, signal.SIG_IGN)  # once: clean-up is not to be cut by a second one
+        runs = asyncio.current_task(self._loop)
+        if runs is not self._task and self._task is not None:
+            self._loop.call_soon_threadsafe(self._task.cancel, "asked to end")
+        if runs is not None:
+            raise Stopping("asked to end")
 
     @property
     def stopping(self) -> bool:

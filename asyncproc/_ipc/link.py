@@ -57,9 +57,18 @@ class Link:
     def _write(self, data: bytes) -> None:
         try:
             with self._frame_lock:
-                self.socket.sendall(data)
+                rest = memoryview(data)
+                while rest:
+                    rest = rest[self._send(rest) :]
         except OSError as error:
             raise ChannelBroken(f"the manager is gone: {error}") from None
+
+    def _send(self, data: memoryview) -> int:
+        while True:
+            try:
+                return self.socket.send(data)
+            except BlockingIOError:  # a loop may have made it non-blocking
+                _wait_until(self.socket, writable=True)
 
     def read(self, wait: bool) -> list[tuple[int, bytes]] | None:
         """The next frames, waited for or not; None when the manager is gone."""
@@ -142,7 +151,7 @@ class PlainLine:
         """Take the next frames and wake whoever waits; only the thread that has set ``_reading``."""
         frames: list[tuple[int, bytes]] | None = []
         try:
-            if patience is None or self._link.early or _readable(self._link.socket, patience):
+            if patience is None or self._link.early or _wait_until(self._link.socket, writable=False, patience=patience):
                 frames = self._link.read(patience != 0)
         finally:
             with self._state:
@@ -239,12 +248,13 @@ def _now() -> float:
     return time.monotonic()
 
 
-def _readable(sock: socket, patience: float) -> bool:
+def _wait_until(sock: socket, *, writable: bool, patience: float | None = None) -> bool:
+    """Wait until the socket is writable, or else readable; False after *patience* seconds."""
     import select
 
     poll = select.poll()
-    poll.register(sock.fileno(), select.POLLIN)
-    return bool(poll.poll(patience * 1000))
+    poll.register(sock.fileno(), select.POLLOUT if writable else select.POLLIN)
+    return bool(poll.poll(None if patience is None else patience * 1000))
 
 
 async def _in_thread(call: Callable[..., Any], *args: Any) -> Any:

@@ -190,7 +190,9 @@ def _exec(
         raise failed
     except KeyError:
         os.write(report, b"user:2")
-    except (OSError, ValueError) as error:
-        os.write(report, b"%s:%d" % (step.encode(), getattr(error, "errno", 22) or 22))
+    except OSError as error:
+        os.write(report, b"%s:%d" % (step.encode(), error.errno))
+    except ValueError:  # setrlimit says EPERM so; elsewhere it is NUL where none may be
+        os.write(report, b"%s:%d" % (step.encode(), 1 if step == "limits" else 22))
     finally:
         os._exit(127)

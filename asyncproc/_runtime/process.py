@@ -81,6 +81,12 @@ class ProcessChild:
         self._channel = Channel(loop, sock, self._on_frame, self._on_channel_end)
         link.children[number] = self
 
+    @property
+    def waits(self) -> bool:
+        """Whether this spare is still there, waiting to be told what it is."""
+        self._channel.drain()
+        return self._broken is None and not self.ended
+
     def assign(self, order: Order, description: bytes, streams: Streams, watcher: Watcher, cancels: bool) -> None:
         """Tell the process what it is."""
         self._order = order
@@ -112,8 +118,6 @@ class ProcessChild:
         killed_by = signal.Signals(os.WTERMSIG(status)) if os.WIFSIGNALED(status) else None
         code = None if killed_by else os.WEXITSTATUS(status)
         well = self._outcome is not None and self._outcome[0] == RESULT
-        if self._outcome is None and self._error is None and killed_by is None and code == 0 and self._order is not None:
-            self._error = ChannelBroken(f"{self._order.path} ended with code 0 and without a result (os._exit?)")
         reason = Reason.FINISHED if well else Reason.CRASHED
         self._settle(reason, code=code, signal=None if well else killed_by, cpu=cpu, peak_memory=peak_memory)
 

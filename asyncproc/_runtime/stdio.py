@@ -25,7 +25,7 @@ class Streams:
         fds: descriptors that the child is to be given. places: for each stream an index into them, NULL or AS_STDOUT.
 
     Raises:
-        OSError: a file cannot be opened; nothing is left open.
+        OSError, ValueError: a file cannot be opened; nothing is left open.
     """
 
     __slots__ = ("_loop", "_own", "fds", "places", "stderr", "stdout")
@@ -46,7 +46,7 @@ class Streams:
             first = self._input(wanted.get("stdin", "null"))
             self.stdout, second = self._output("stdout", 1, wanted["stdout"], on_line, size)
             self.stderr, third = self._output("stderr", 2, wanted["stderr"], on_line, size)
-        except OSError:
+        except BaseException:
             self.handed_over()
             self.finish()
             raise

@@ -76,6 +76,7 @@ def _spawn_with(held: list[int], lifeline: socket.socket, requests: socket.socke
         argv,
         env,
         file_actions=[(os.POSIX_SPAWN_DUP2, source, target) for source, target in places],
+        setpgroup=0,
         setsigmask=[],
         setsigdef=[signal.SIGCHLD, signal.SIGPIPE],
     )

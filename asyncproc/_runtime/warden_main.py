@@ -32,7 +32,7 @@ def main(lifeline: int, requests: int, manager: int, open_files: int) -> None:
     kernel.close_all_but((0, 1, 2, lifeline, requests))
     os.chdir("/")
     resource.setrlimit(resource.RLIMIT_NOFILE, (open_files, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
-    os.setpgid(0, 0)
+    kernel.set_name("aproc:warden")
     kernel.become_subreaper()
     watch = os.pidfd_open(manager)
     if os.getppid() != manager:  # it ended before we could watch it: the pid may be somebody else's by now
@@ -40,7 +40,6 @@ def main(lifeline: int, requests: int, manager: int, open_files: int) -> None:
     launcher = os.fork()
     if launcher == 0:
         _become_launcher(lifeline, requests, watch)
-    kernel.set_name("aproc:warden")
     os.close(requests)
     _wait_for_any(watch, lifeline, os.pidfd_open(launcher))
     kernel.end_all_children()

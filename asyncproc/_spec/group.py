@@ -65,7 +65,7 @@ class Group(Spec[Results]):
                 if member._asyncproc.options.get("scale", 1) != 1:
                     faults.append(
                         Fault(
-                            f"{path}/{member.made_name}",
+                            f"{path}/{member._asyncproc.options.get('name', member.made_name)}",
                             "scale",
                             member._asyncproc.options["scale"],
                             "is for members of a Concurrent",

@@ -20,6 +20,7 @@ from asyncproc.errors import StartFailed, StateError
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
 
+    from asyncproc._supervision.mail import Mail
     from asyncproc._supervision.place import Place
     from asyncproc._supervision.supervisor import Supervisor
 
@@ -195,14 +196,19 @@ class Handle(Generic[T_co]):
         """Send a signal to its process.
 
         Raises:
-            StateError: it has no process now.
+            StateError: it has no process now. SpecError: there is no such signal.
         """
         child = self._place.child
         if child is None or child.pid is None:
             raise StateError(f"node {self.path}: has no process to send a signal to, it is {self.state.value}")
         from asyncproc._spec.command import signal_number
+        from asyncproc.errors import Fault, SpecError
 
-        child.signal(signal_number(number))
+        try:
+            found = signal_number(number)
+        except (KeyError, ValueError):
+            raise SpecError([Fault(self.path, "number", number, "must be a signal's name or number")]) from None
+        child.signal(found)
 
     # --- messages -------------------------------------------------------------------------------------------------------
 
@@ -211,18 +217,25 @@ class Handle(Generic[T_co]):
 
         Raises:
             EncodeError: it cannot be sent; nothing was. EndOfChannel, ChannelBroken: the child has ended, well or not.
+            StateError: it is a command or a group, which has no channel.
         """
-        self._require_loop()
-        await self._place.mailbox().send(value, self.path)
+        await self._mail().send(value, self.path)
 
     async def receive(self) -> Any:
         """The next value that the child has sent.
 
         Raises:
             DecodeError: this value cannot be rebuilt here. EndOfChannel, ChannelBroken: the child has ended, well or not.
+            StateError: it is a command or a group, which has no channel.
         """
+        return await self._mail().receive(self.path)
+
+    def _mail(self) -> Mail:
         self._require_loop()
-        return await self._place.mailbox().receive(self.path)
+        kind = self._place.spec._asyncproc.kind
+        if kind not in kinds.LOOPED:
+            raise StateError(f"node {self.path}: is a {kind}, which has no channel to send or receive values on")
+        return self._place.mailbox()
 
     # --- looking --------------------------------------------------------------------------------------------------------
 
@@ -273,7 +286,11 @@ def check_grace(path: str, grace: float | None) -> float | None:
     from asyncproc.errors import Fault, SpecError
 
     # By identity: a -1.0 of the user's is a mistake.
-    if grace is not None and grace is not OWN and (not isinstance(grace, int | float) or isinstance(grace, bool) or not grace >= 0):
+    if (
+        grace is not None
+        and grace is not OWN
+        and (not isinstance(grace, int | float) or isinstance(grace, bool) or not grace >= 0)
+    ):
         raise SpecError([Fault(path, "grace", grace, "must be >= 0 seconds, or None")])
     return grace
 

@@ -54,7 +54,7 @@ def results_of(place: Place) -> Results:
 
 
 class _Found:
-    """What is below a group, by path relative to it. Each group is looked through once, and taken over into the one around it."""
+    """What is below a group, by path relative to it: each group is looked through once, then taken over by its parent."""
 
     def __init__(self, group: Place) -> None:
         self._group = group

@@ -125,7 +125,8 @@ class Supervisor:
         path = name if parent is None else f"{parent.path}/{name}"
         place = Place(id, spec, path, level, self.machine.node(id), parent)
         callbacks = {word: spec._asyncproc.options[word] for word in _CALLBACKS if spec._asyncproc.options.get(word)}
-        place.callbacks = {**inherited, **callbacks} or None
+        if spec._asyncproc.kind not in kinds.GROUPS:  # a group's are its members' defaults, and not its own
+            place.callbacks = {**inherited, **callbacks} or None
         self.places[id] = place
         self.by_path[path] = place
         next_id = id + 1

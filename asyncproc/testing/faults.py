@@ -87,6 +87,19 @@ class FaultPoint:
             raise TimeoutError(f"nobody came to the step {self._where!r}")
         return int(os.read(self._read, 20))
 
+    async def reached(self) -> int:
+        """The same on the running loop; waits for as long as it takes."""
+        import asyncio
+
+        there = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._read, there.set)
+        try:
+            await there.wait()
+        finally:
+            loop.remove_reader(self._read)
+        return int(os.read(self._read, 20))
+
     @property
     def happened(self) -> bool:
         """Whether somebody has come to the step."""
@@ -108,7 +121,12 @@ def plant(where: str, action: int, fifo: str) -> None:
     __import__(f"asyncproc._runtime.{module}")
     owner = sys.modules[f"asyncproc._runtime.{module}"]
     for attribute in attributes:
-        owner = getattr(owner, attribute)
+        inner = getattr(owner, attribute)
+        if isinstance(inner, type(sys)):  # others use it too: this module gets its own
+            shared, inner = inner, type(sys)(attribute)
+            vars(inner).update(vars(shared))
+            setattr(owner, attribute, inner)
+        owner = inner
     function = getattr(owner, name)
 
     def wrapped(*args: Any, **kwargs: Any) -> Any:

@@ -115,7 +115,8 @@ def close_channel() -> None:
 
 
 def write_garbage(data: bytes = b"\xff" * 64) -> None:
-    """Write what is no frame to the channel, and live on."""
+    """When told so, write what is no frame to the channel, and live on."""
+    current().sync.receive()
     os.write(3, data)
     time.sleep(FOR_EVER)
 

@@ -922,7 +922,7 @@ class TestRequests:
     def test_second_root_is_refused(self) -> None:
         """One tree, one root."""
         tree = Tree(leaf("app"))
-        with pytest.raises(StateError, match="node b: .* app"):
+        with pytest.raises(StateError, match=r"node b: .* app"):
             tree.add(leaf("b"), None)
 
     def test_unknown_node_is_refused(self) -> None:

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from asyncproc._core.supervision.record import NodeView
 
 T = TypeVar("T")
-EXAMPLES = 200
+EXAMPLES = 120
 RUNGS = list(Rung)
 LATER = {State.PAUSED, State.BACKOFF}
 LEGAL = {(before, after) for before, afters in MOVES.items() for after in afters} - {(s, s) for s in LATER}
@@ -110,6 +110,7 @@ class World(RuleBasedStateMachine):
         self.children: dict[NodeId, Child] = {}
         self.incarnations: dict[NodeId, int] = {}
         self.states: dict[NodeId, State] = {}
+        self.exits_seen: dict[NodeId, Exit] = {}  # by moves: one event may end a round and begin, even end, the next
         self.timers: list[Wait] = []
         self.said: list[Event] = []  # by children and timers, to be said again
         self.owed: set[NodeId] = set()  # whose Finish must still come
@@ -393,6 +394,8 @@ class World(RuleBasedStateMachine):
             self.owed.add(move.node)  # it is stopped before anybody has asked it to run: that too is said once
         node = self.machine.node(move.node)
         assert (move.exit is not None) == (move.after is State.ENDED)
+        if move.exit is not None:
+            self.exits_seen[move.node] = move.exit
         if move.after is State.STARTING:
             self.check_turn(node)
         if move.exit is not None and node.plan.kind is not Kind.LEAF:
@@ -410,7 +413,7 @@ class World(RuleBasedStateMachine):
     def check_group_end(self, group: NodeView, exit: Exit) -> None:
         members = self.members(group)
         assert all(self.states[member.id] is State.ENDED for member in members), "a group ends after its members"
-        failed = [member for member in members if member.exit is not None and member.exit.failed]
+        failed = [member for member in members if self.exits_seen[member.id].failed]
         if exit.reason is Reason.FINISHED and exit.incarnation:
             # One that was stopped in an earlier round keeps the exit that it had.
             assert group.plan.continues or all(member.id in self.barred for member in failed)

@@ -1,7 +1,11 @@
-"""Hosts that are made to be killed, and the count of who survives. Also a program: ``python -m tests.faults.harness KIND COUNT``."""
+"""Hosts that are made to be killed, and the count of who survives.
+
+Also a program: ``python -m tests.faults.harness KIND COUNT``.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import select
@@ -62,6 +66,23 @@ def wait_end(pid: int, deadline: float) -> bool:
     try:
         return bool(select.select([fd], [], [], max(0.0, deadline - time.monotonic()))[0])
     finally:
+        os.close(fd)
+
+
+async def ended(pid: int) -> None:
+    """Wait on the running loop for the end of one process."""
+    loop = asyncio.get_running_loop()
+    try:
+        fd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    over = asyncio.Event()
+    loop.add_reader(fd, over.set)
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await over.wait()
+    finally:
+        loop.remove_reader(fd)
         os.close(fd)
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
+import random
+import resource
 import select
 import signal
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
-from asyncproc import Process, Stopping, current
+from asyncproc import Manager, Process, Stopping, current
 from asyncproc.errors import EncodeError
 
 
@@ -93,8 +97,8 @@ def until_term() -> None:
 
 async def until_cancelled() -> None:
     """Wait for ever; say what the stop made of it."""
-    await current().send("up")
     try:
+        await current().send("up")
         await asyncio.Event().wait()
     except asyncio.CancelledError:
         await current().send("cancelled")
@@ -234,3 +238,96 @@ def hold() -> None:
 async def hold_async() -> None:
     await current().send("up")
     await asyncio.Event().wait()
+
+
+async def nested(depth: int) -> str:
+    """A manager in a child, so many levels deep; the path of the deepest."""
+    if not depth:
+        return current().path
+    async with Manager(name="inner") as manager:
+        return str(await manager.run(Process(nested, depth - 1, name="b")))
+
+
+def metadata() -> dict[str, Any]:
+    return current().metadata
+
+
+async def metadata_async() -> dict[str, Any]:
+    return current().metadata
+
+
+def setting(what: str) -> str:
+    """One fact of this process, as text."""
+    if what == "env":
+        return f"{os.environ.get('OURS', '')}-{os.environ.get('HOME', '')}"
+    if what == "cwd":
+        return os.getcwd()
+    if what == "umask":
+        mask = os.umask(0)
+        os.umask(mask)
+        return oct(mask)
+    if what == "nice":
+        return str(os.getpriority(os.PRIO_PROCESS, 0))
+    if what == "cpus":
+        return ",".join(map(str, sorted(os.sched_getaffinity(0))))
+    return " ".join(map(str, resource.getrlimit(resource.RLIMIT_NOFILE)))
+
+
+def speak(stream: str, word: str) -> None:
+    print(word, file=getattr(sys, stream))
+
+
+def add(one: int, two: int) -> int:
+    return one + two
+
+
+class Counter:
+    """Something whose methods are targets."""
+
+    def __init__(self, value: int) -> None:
+        self.value = value
+
+    def plus(self, number: int) -> int:
+        return self.value + number
+
+    async def plus_async(self, number: int) -> int:
+        return self.value + number
+
+    def __call__(self, number: int) -> int:
+        return self.value + number
+
+
+def descriptors() -> list[int]:
+    """What is open here, less the descriptor of the listing itself."""
+    found = []
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            os.fstat(int(name))
+        except OSError:
+            continue
+        found.append(int(name))
+    return sorted(found)
+
+
+def draw() -> tuple[float, bytes]:
+    return random.random(), os.urandom(8)
+
+
+def leave_traces(folder: str) -> None:
+    """Leave work to a thread and to atexit, and text in a buffer."""
+
+    def late() -> None:
+        threading.main_thread().join(0.05)
+        Path(folder, "thread").write_text("ended")
+
+    threading.Thread(target=late).start()
+    atexit.register(lambda: Path(folder, "atexit").write_text("ran"))
+    print("no newline", end="")
+
+
+def modules() -> list[str]:
+    return sorted(sys.modules)
+
+
+async def modules_async() -> list[str]:
+    return sorted(sys.modules)

@@ -15,6 +15,7 @@ from asyncproc import (
     ChildStopped,
     Command,
     CommandError,
+    Concurrent,
     Coroutine,
     Handle,
     Manager,
@@ -137,16 +138,23 @@ async def test_an_exception_that_cannot_be_rebuilt_is_a_named_proxy() -> None:
 
 
 async def test_a_hard_death_is_a_crash_with_its_signal() -> None:
-    """M1, B2.1: SIGKILL from outside and from inside, os._exit, and a segmentation fault are never a success."""
+    """M1, B2.1: SIGKILL, os._exit and a segmentation fault are never a success."""
     async with Manager() as manager:
         for number in (signal.SIGKILL, signal.SIGSEGV):
             with pytest.raises(ChildCrashed) as caught:
                 await manager.run(Process(die, number))
             assert caught.value.exit is not None and caught.value.exit.signal is number and not caught.value.exit.killed
-        for code in (0, 3):
-            with pytest.raises(ChildCrashed) as caught:
-                await manager.run(Process(exit_hard, code))
-            assert caught.value.exit is not None and caught.value.exit.code == code
+        with pytest.raises(ChildCrashed) as caught:
+            await manager.run(Process(exit_hard, 3))
+        assert caught.value.exit is not None and caught.value.exit.code == 3
+
+
+async def test_an_end_without_a_result_is_a_crash_also_with_code_0() -> None:
+    """M1, B2.1: os._exit(0) is no success, and is raised as ChildCrashed."""
+    async with Manager() as manager:
+        with pytest.raises(ChildCrashed) as caught:
+            await manager.run(Process(exit_hard, 0))
+        assert caught.value.exit is not None and caught.value.exit.code == 0
 
 
 @pytest.mark.parametrize(
@@ -436,7 +444,8 @@ async def test_a_term_from_outside_reaches_async_code_too() -> None:
         handle = await manager.start(Process(until_cancelled))
         assert await handle.receive() == "up"
         handle.signal(signal.SIGTERM)
-        exit = await handle.wait()
+        async with asyncio.timeout(5):
+            exit = await handle.wait()
         assert exit.reason is Reason.CRASHED and not exit.killed
         heard = []
         with pytest.raises(ChannelBroken):
@@ -595,7 +604,13 @@ async def test_none_is_a_value(spec: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "make, target", [(Process, send_all), (Process, send_all_async), (Thread, send_all), (Coroutine, send_all_async)]
+    "make, target",
+    [
+        (Process, send_all),
+        (Process, send_all_async),
+        (Thread, send_all),
+        (Coroutine, send_all_async),
+    ],
 )
 async def test_a_sender_waits_while_nobody_receives(make: Any, target: Any) -> None:
     """D1.7: an endless child holds about 1 MiB (64 values within this process) on its way, whatever it wants to send."""
@@ -691,15 +706,15 @@ async def test_the_end_of_a_child_ends_the_talk() -> None:
                     await handle.send(1)
 
 
-async def test_a_command_has_no_channel() -> None:
-    """send() to a command says so, and does not wait for ever."""
+async def test_commands_and_groups_have_no_channel() -> None:
+    """send() and receive() say so, and do not wait for ever."""
     async with Manager() as manager:
-        handle = await manager.start(Command("sleep", "1000"))
-        with pytest.raises(EncodeError, match="command"):
-            await handle.send(1)
-        with pytest.raises((StateError, EncodeError, EndOfChannel), match="command"):
-            await asyncio.wait_for(handle.receive(), 5)
-        await handle.kill()
+        for spec in (Command("sleep", "1000"), Concurrent(Coroutine(until_cancelled))):
+            handle: Handle[Any] = await manager.start(spec)
+            for call in (handle.send(1), handle.receive()):
+                with pytest.raises(StateError, match="no channel"):
+                    await call
+            await handle.kill()
 
 
 # --- states and events: D7.1, S2.59, S2.86, B2.5 ---------------------------------------------------------------------------

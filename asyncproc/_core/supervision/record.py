@@ -113,12 +113,7 @@ class Course:
         """Whether the end of *node*, below *top*, is a failure that will reach *top*: then no further round can come."""
         if not node.failed or self._outlives_failure:
             return False
-        for group in node.groups():
-            if group.plan.continues:
-                return False
-            if group is self.top:
-                break
-        return True
+        return not any(group.plan.continues for group in node.groups(self.top))
 
     @property
     def _outlives_failure(self) -> bool:
@@ -245,10 +240,10 @@ class Node:
         """Whether it was added below its parent, rather than being a member of its plan."""
         return self.above is not None and self.above.added is not None and self.id in self.above.added
 
-    def groups(self) -> Iterator[Node]:
-        """The groups whose runs it is part of by their plans, innermost first."""
+    def groups(self, top: Node | None = None) -> Iterator[Node]:
+        """The groups whose runs it is part of by their plans, innermost first, up to *top*."""
         node = self
-        while node.above is not None and not node.is_added:
+        while node is not top and node.above is not None and not node.is_added:
             node = node.above
             yield node
 

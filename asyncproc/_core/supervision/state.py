@@ -31,3 +31,9 @@ MOVES: dict[State, frozenset[State]] = {
     State.PAUSED: frozenset(),
     State.BACKOFF: frozenset(),
 }
+
+
+def diagram() -> str:
+    """The table as a Mermaid state diagram."""
+    moves = [f"    {before.value} --> {after.value}" for before in State for after in State if after in MOVES[before]]
+    return "\n".join(["stateDiagram-v2", "    [*] --> created", *moves])

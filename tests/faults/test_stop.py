@@ -1,0 +1,368 @@
+"""Children and helpers that do not want to end, or end badly.
+
+Rows R11, R12, R17 to R20, R34, R47, R48, R55, R60, R80 and R81.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asyncproc import Command, Concurrent, Manager, Process
+from asyncproc._core.exit import Reason
+from asyncproc.errors import ChannelBroken, ChildCrashed, DecodeError
+from asyncproc.testing import hostile
+from asyncproc.testing.leaks import Leaks
+from tests.faults.harness import Victim, ended, helpers_of
+
+pytestmark = pytest.mark.slow
+PYTHON = ("python3", "-S", "-c")
+
+
+# --- the ladder --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.both_loops
+async def test_child_that_ignores_sigterm_is_killed_when_its_grace_is_over() -> None:
+    """R11: and the exit says so."""
+    async with Manager() as manager:
+        handle = await manager.start(Process(hostile.ignore_term, grace=0.3))
+        await handle.receive()
+        exit = await handle.stop()
+        assert exit.killed
+        assert exit.reason is Reason.STOPPED
+        assert exit.signal is signal.SIGKILL
+        assert exit.duration >= 0.3
+
+
+async def test_command_that_ignores_sigterm_is_killed_with_its_group() -> None:
+    """R11: the shell's children too."""
+    with Leaks() as leaks:
+        async with Manager(spares=0) as manager:
+            handle = await manager.start(Command("sh", "-c", "trap '' TERM; sleep 1000 & sleep 1000", grace=0.2))
+            exit = await handle.stop()
+            assert exit.killed
+            assert "sleep" not in str(leaks.survivors())
+
+
+@pytest.mark.parametrize("kind", ["process", "command"])
+async def test_stopped_child_hears_of_its_end_because_it_is_continued(kind: str) -> None:
+    """R12: SIGTERM alone would wait for ever; nobody has to be killed."""
+    async with Manager() as manager:
+        if kind == "process":
+            handle: Any = await manager.start(Process(hostile.stop_itself, grace=1.0))
+            await handle.receive()
+        else:
+            handle = await manager.start(Command("sleep", "1000", grace=5.0))
+            handle.signal("STOP")
+        _wait_stopped(handle.pid)
+        exit = await handle.stop()
+        assert not exit.killed
+        assert exit.reason is Reason.STOPPED
+
+
+def _wait_stopped(pid: int) -> None:
+    """Wait until it really stands still; no event tells that to who is not its parent."""
+    while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+        time.sleep(0.001)
+
+
+async def test_ten_stops_at_once_are_one_ladder(tmp_path: Path) -> None:
+    """R17: all get the same exit, and the child gets one SIGTERM."""
+    counted = tmp_path / "terms"
+    async with Manager() as manager:
+        handle = await manager.start(Process(hostile.count_terms, str(counted), grace=0.6))
+        await handle.receive()
+        exits = await asyncio.gather(*(handle.stop() for _ in range(10)))
+        assert len({id(exit) for exit in exits}) == 1
+        assert exits[0].killed
+    assert counted.read_text() == "TERM\n"
+
+
+# --- cancellation ------------------------------------------------------------------------------------------------------
+
+
+def _hostile_tree() -> Concurrent:
+    return Concurrent(
+        Process(hostile.ignore_term, name="deaf", grace=0.05),
+        Process(hostile.leave_daemon, name="daemon", grace=0.05),
+        Command("sh", "-c", "setsid -f sleep 1000; trap '' TERM; sleep 1000", name="shell", grace=0.05),
+    )
+
+
+async def _after(turns: int, task: asyncio.Task[Any]) -> None:
+    for _ in range(turns):
+        if task.done():
+            return
+        await asyncio.sleep(0)
+
+
+@pytest.mark.both_loops
+@pytest.mark.parametrize("times", [1, 2])
+async def test_cancelled_run_leaves_nobody(times: int) -> None:
+    """R18 to R20: cancelled once or twice, after each number of turns: the cancellation comes out when the tree is empty."""
+    for turns in (0, 1, 2, 3, 4, 6, 9, 15, 40, 100, 300):
+        with Leaks() as leaks:
+            task = asyncio.create_task(Manager(_hostile_tree(), spares=0).run())
+            await _after(turns, task)
+            for _ in range(times):
+                task.cancel()
+                await asyncio.sleep(0)
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert not leaks.survivors(), turns
+
+
+async def test_cancelled_close_leaves_nobody() -> None:
+    """R18: the close goes on to its end, then the cancellation is delivered."""
+    for turns in (1, 2, 3, 5, 8, 13, 50, 200):
+        with Leaks() as leaks:
+            manager = await Manager(spares=0).aopen()
+            await manager.start(_hostile_tree())
+            task = asyncio.create_task(manager.aclose())
+            await _after(turns, task)
+            task.cancel()
+            try:
+                await task
+            except asyncio.CancelledError:
+                pass
+            assert not leaks.survivors(), turns
+
+
+@pytest.mark.both_loops
+async def test_second_cancellation_kills() -> None:
+    """R19: a grace of an hour is not waited for."""
+    with Leaks() as leaks:
+        manager = await Manager(spares=0).aopen()
+        handle = await manager.start(Process(hostile.ignore_term, grace=3600.0))
+        await handle.receive()
+        task = asyncio.create_task(manager.aclose())
+        await asyncio.sleep(0)
+        for _ in range(2):
+            task.cancel()
+            await asyncio.sleep(0.01)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert not leaks.survivors()
+        assert handle.exit is not None
+        assert handle.exit.killed
+
+
+# --- helpers that are stopped ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.both_loops
+@pytest.mark.parametrize("helper", ["launcher", "template"])
+async def test_stopped_helper_is_continued_for_a_start(helper: str) -> None:
+    """It owes an answer for a second, gets SIGCONT, and nobody is lost."""
+    async with _with_stopped(helper) as (manager, handle):
+        assert await manager.run(Process(hostile.return_it, 7)) == 7
+        assert (await manager.run(Command("echo", "on"))).stdout == "on\n"
+        assert handle.exit is None
+
+
+@pytest.mark.parametrize("helper", ["launcher", "template"])
+async def test_stopped_helper_is_continued_for_a_stop(helper: str) -> None:
+    """It is to tell an end that has come: the exit is the child's own, not a loss."""
+    async with _with_stopped(helper) as (_, handle):
+        exit = await handle.stop()
+        assert exit.reason is Reason.STOPPED
+        assert not exit.killed
+
+
+@pytest.mark.parametrize("helper", ["warden", "launcher", "template"])
+async def test_close_does_not_wait_for_a_stopped_helper(helper: str) -> None:
+    """Whoever of them is stopped: the close comes to its end, and nobody is left."""
+    with Leaks() as leaks:
+        async with _with_stopped(helper):
+            pass
+        assert not leaks.survivors()
+
+
+async def test_close_without_a_warden_continues_a_stopped_launcher() -> None:
+    """Two faults at once: nobody is left all the same."""
+    with Leaks() as leaks:
+        async with Manager(spares=0, grace=0.1) as manager:
+            await manager.start(Process(hostile.idle))
+            helpers = helpers_of(os.getpid())
+            os.kill(helpers["launcher"][0], signal.SIGSTOP)
+            os.kill(helpers["warden"][0], signal.SIGKILL)
+            await ended(helpers["warden"][0])
+        assert not leaks.survivors()
+
+
+@asynccontextmanager
+async def _with_stopped(helper: str) -> AsyncIterator[tuple[Manager, Any]]:
+    async with Manager(spares=0, grace=5.0) as manager:
+        spec = Command("sleep", "1000") if helper == "launcher" else Process(hostile.tell_and_idle)
+        handle = await manager.start(spec)
+        await manager.run(Process(hostile.return_it, 1))
+        pid = helpers_of(os.getpid())[helper][0]
+        os.kill(pid, signal.SIGSTOP)
+        _wait_stopped(pid)
+        yield manager, handle
+
+
+# --- ends of many kinds ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.both_loops
+async def test_child_that_closes_its_channel_and_lives_on_is_ended() -> None:
+    """R48: it counts as a failure, after a second."""
+    async with Manager() as manager:
+        handle = await manager.start(Process(hostile.close_channel))
+        exit = await handle.wait()
+        assert exit.reason is Reason.CRASHED
+        assert isinstance(exit.error, ChannelBroken)
+
+
+@pytest.mark.both_loops
+async def test_end_does_not_wait_for_who_holds_the_output_open() -> None:
+    """R47: a daemon holds the standard output; the end is told, with the last words, and the daemon goes."""
+    async with Manager() as manager:
+        handle = await manager.start(Process(hostile.hold_stdout, stdout="capture"))
+        assert (await handle.wait()).reason is Reason.FINISHED
+        done = await manager.run(Command("sh", "-c", "setsid -f sleep 1000; echo last words"))
+        assert done.stdout == "last words\n"
+
+
+GARBAGE = {
+    "no frame": b"\xff" * 64,
+    "too long": (1 << 31).to_bytes(4, "little") + b"\x02xx",
+    "unknown kind": b"\x01\0\0\0\x63x",
+    "no message": b"\x03\0\0\0\x01abc",
+    "unknown message": b"\x02\0\0\0\x01\x91\x63",
+}
+
+
+@pytest.mark.parametrize("kind", GARBAGE)
+async def test_garbage_from_a_child_ends_it_by_name(kind: str) -> None:
+    """R60: the channel is closed, the child is ended, and nobody else notices."""
+    async with Manager() as manager:
+        sibling = await manager.start(Process(hostile.idle))
+        handle = await manager.start(Process(hostile.write_garbage, GARBAGE[kind]))
+        await handle.send("go")
+        exit = await handle.wait()
+        assert exit.reason is Reason.CRASHED
+        assert isinstance(exit.error, DecodeError)
+        assert sibling.exit is None
+
+
+async def test_half_a_frame_then_death_is_the_death() -> None:
+    """R60: what never became a frame is dropped."""
+    async with Manager() as manager:
+        exit = await (await manager.start(Process(hostile.half_a_result))).wait()
+        assert exit.signal is signal.SIGKILL
+        assert exit.error is None
+
+
+@pytest.mark.parametrize("code", [0, 3])
+async def test_exit_without_a_result_is_a_crash(code: int) -> None:
+    """R55: also with code 0."""
+    async with Manager() as manager:
+        with pytest.raises((ChildCrashed, ChannelBroken)):
+            await manager.run(Process(hostile.exit_at_once, code))
+
+
+@pytest.mark.both_loops
+async def test_result_that_has_been_sent_counts_whatever_came_then() -> None:
+    """A large result, then SIGKILL: the result arrived."""
+    async with Manager() as manager:
+        for _ in range(5):
+            assert await manager.run(Process(hostile.result_then_kill, 8 << 20)) == b"x" * (8 << 20)
+
+
+async def test_child_that_becomes_another_program_is_still_ours() -> None:
+    """R34: the channel goes with the exec, the child is told as failed and ended; a command's handle goes on."""
+    async with Manager() as manager:
+        handle = await manager.start(Process(hostile.become_another_program))
+        assert (await handle.wait()).reason is Reason.CRASHED
+        command = await manager.start(Command("sh", "-c", "exec sh -c 'exec sleep 1000'"))
+        exit = await command.stop()
+        assert exit.signal is signal.SIGTERM
+
+
+async def test_forked_copy_of_the_host_that_ends_disturbs_nobody() -> None:
+    """R8: a copy that drops everything and ends as an interpreter does takes nothing away from the host."""
+    async with Manager() as manager:
+        handle = await manager.start(Process(hostile.idle))
+        pid = os.fork()
+        if pid == 0:
+            try:
+                manager._root.abandon()  # type: ignore[union-attr]  # as its finaliser would
+                gc.collect()
+            finally:
+                os._exit(0)
+        await ended(pid)
+        assert os.waitpid(pid, 0)[1] == 0
+        assert handle.exit is None
+        assert await manager.run(Process(hostile.return_it, 7)) == 7
+        assert (await manager.run(Command("echo", "on"))).stdout == "on\n"
+        assert (await handle.stop()).reason is Reason.STOPPED
+
+
+# --- endurance ---------------------------------------------------------------------------------------------------------
+
+
+async def _cycle(manager: Manager, count: int) -> None:
+    for number in range(count // 10):
+        starts = [manager.run(Process(hostile.return_it, number)) for _ in range(8)]
+        await asyncio.gather(*starts, manager.run(Command("true")), manager.run(Command("true")))
+
+
+def _resident() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
+@pytest.mark.parametrize(
+    "count", [500, pytest.param(10_000, marks=[pytest.mark.full, pytest.mark.alone, pytest.mark.timeout(600)])]
+)
+async def test_many_cycles_leave_no_trace(count: int) -> None:
+    """R81: descriptors, tasks and memory of the manager and of its helpers are as they were."""
+    async with Manager() as manager:
+        await _cycle(manager, 200)
+        helpers = helpers_of(os.getpid())
+        before = {pid: len(os.listdir(f"/proc/{pid}/fd")) for pids in helpers.values() for pid in pids}
+        fds, tasks, memory = len(os.listdir("/proc/self/fd")), len(asyncio.all_tasks()), _resident()
+        await _cycle(manager, count)
+        assert helpers_of(os.getpid())["launcher"] == helpers["launcher"]
+        assert {pid: len(os.listdir(f"/proc/{pid}/fd")) for pid in before} == before
+        assert abs(len(os.listdir("/proc/self/fd")) - fds) <= 2  # a spare
+        assert len(asyncio.all_tasks()) == tasks
+        gc.collect()
+        assert _resident() - memory < 4 << 20
+
+
+@pytest.mark.full
+@pytest.mark.alone
+@pytest.mark.timeout(300)
+async def test_thousand_idle_children() -> None:
+    """R80: started, stopped, and one descriptor each."""
+    with Leaks() as leaks:
+        async with Manager(spares=0, grace=2.0) as manager:
+            await manager.run(Process(hostile.return_it, 1))
+            before = len(os.listdir("/proc/self/fd"))
+            specs = [Process(hostile.idle, stderr="inherit", name=f"idle{number}") for number in range(1000)]
+            handles = [await manager.start(spec) for spec in specs]
+            assert len(os.listdir("/proc/self/fd")) - before <= 1010
+            assert len({handle.pid for handle in handles}) == 1000
+            report = await manager.stop()
+            assert not report.left
+        assert not leaks.survivors()
+
+
+async def test_host_without_a_close_ends_in_order() -> None:
+    """R76: `sys.exit` while children live: the host's end comes after theirs, and by itself."""
+    with Victim("sys_exits") as victim:
+        victim.until("up")
+        victim.process.wait()
+        assert not victim.leaks.survivors()
