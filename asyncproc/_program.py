@@ -15,6 +15,7 @@ from asyncproc._root import open_roots
 from asyncproc._spec.base import Spec
 from asyncproc._spec.group import as_spec
 from asyncproc._supervision.handle import check_grace
+from asyncproc.errors import ChildStopped, StateError
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -58,6 +59,10 @@ def run(
         grace: seconds between asking and killing, for nodes that do not say their own.
         log: how failures are logged: "json", "text", "off", or "auto" (text, unless the program has configured logging).
     """
+    if asyncio._get_running_loop() is not None:
+        if isinstance(main, Coroutine):
+            main.close()
+        raise StateError("asyncproc.run makes a loop of its own, and this thread runs one already: use a Manager, and await it")
     check_grace("app", grace)
     if isinstance(main, Coroutine):
         return _run_program(lambda ends: ends.follow(main), log)
@@ -88,10 +93,11 @@ async def _with_signals(body: Callable[[Ends], Coroutine[Any, Any, R]]) -> R:
     with ends.listening():
         try:
             result = await body(ends)
-        except asyncio.CancelledError:
-            ends.raise_if_signalled()
-            raise
-        ends.raise_if_signalled()
+        except (asyncio.CancelledError, ChildStopped):  # what a single child, or a coroutine, makes of the stop
+            if ends.signal is None:
+                raise
+        if ends.signal is not None:
+            raise ends.as_exception()
         return result
 
 
@@ -115,9 +121,13 @@ class Ends:
 
     async def manage(self, manager: Manager[Any], rounds: int | None, binding: bool) -> Any:
         """Run a manager's tree; the first signal stops it."""
-        async with manager:
-            self._stop = lambda: self._spawn(self._stop_manager(manager))
-            return await manager.run(rounds=rounds, binding=binding)
+        try:
+            async with manager:
+                self._stop = lambda: self._spawn(self._stop_manager(manager))
+                return await manager.run(rounds=rounds, binding=binding)
+        finally:
+            if self._tasks:
+                await asyncio.wait(self._tasks)  # they are through with the manager, and know who had to be killed
 
     async def _stop_manager(self, manager: Manager[Any]) -> None:
         report = await manager.stop()
@@ -145,11 +155,9 @@ class Ends:
         else:
             os._exit(128 + number)
 
-    def raise_if_signalled(self) -> None:
-        if self.signal is signal.SIGINT:
-            raise KeyboardInterrupt
-        if self.signal is not None:
-            raise SystemExit(1 if self.killed else 0)
+    def as_exception(self) -> BaseException:
+        """What a program raises that a signal has ended."""
+        return KeyboardInterrupt() if self.signal is signal.SIGINT else SystemExit(1 if self.killed else 0)
 
 
 async def _kill(root: Any) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVarTuple, Unpack, overload
 from asyncproc._core import options as kinds
 from asyncproc._core.names import legal
 from asyncproc._spec.base import Described, LoopOptions, ProcessOptions, Spec
-from asyncproc._spec.current import Current, current
+from asyncproc._spec.current import BlockingCurrent, Current, current
 from asyncproc.errors import Fault, SpecError
 
 if TYPE_CHECKING:
@@ -50,12 +50,6 @@ class Body(Spec[T]):
 
     KIND: ClassVar[str]
     _defaults: ClassVar[dict[str, Any]] = {}
-
-    def __new__(cls, *args: Any, **options: Any) -> Body[T]:
-        made = super().__new__(cls)
-        # A user's __init__ need not call super: what it does not say is said here.
-        object.__setattr__(made, "_asyncproc", Described(cls.KIND, cls._defaults))
-        return made
 
     def _describe(
         self,
@@ -106,18 +100,43 @@ class Body(Spec[T]):
     def work(self) -> Callable[..., Any]:
         """What is called in the child."""
         target = self._asyncproc.target
-        return self.loop if target is None else target
+        return self.loop if target is None else target  # type: ignore[attr-defined]  # the class form has one
 
-    def __setattr__(self, name: str, value: object) -> None:
-        if name in RESERVED:
-            raise SpecError([Fault(type(self).__name__, name, value, "is the framework's own name: choose another")])
-        object.__setattr__(self, name, value)
+    if TYPE_CHECKING:
+        # In the child, `self` answers as current() does; nothing of it can be assigned to.
+        @property
+        def name(self) -> str: ...
+        @property
+        def pid(self) -> int: ...
+        @property
+        def current_loop(self) -> int: ...
+        @property
+        def loops(self) -> int | None: ...
+        @property
+        def metadata(self) -> dict[str, Any]: ...
+        @property
+        def sync(self) -> BlockingCurrent: ...
+        async def send(self, value: object) -> None: ...
+        async def receive(self) -> Any: ...
 
-    def __getattr__(self, name: str) -> Any:
-        # In the child, `self` answers as current() does; in the owner it is a description and has none of this.
-        if name in RESERVED and name not in ("loop", *HOOKS):
-            return getattr(_view(self), name)
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+    else:  # hidden from checkers: a __new__ would stand before the overloads of __init__, and __getattr__ would allow any name
+
+        def __new__(cls, *args: Any, **options: Any) -> Body[T]:
+            made = super().__new__(cls)
+            # A user's __init__ need not call super: what it does not say is said here.
+            object.__setattr__(made, "_asyncproc", Described(cls.KIND, cls._defaults))
+            return made
+
+        def __setattr__(self, name: str, value: object) -> None:
+            if name in RESERVED:
+                raise SpecError([Fault(type(self).__name__, name, value, "is the framework's own name: choose another")])
+            object.__setattr__(self, name, value)
+
+        def __getattr__(self, name: str) -> Any:
+            # In the child, `self` answers as current() does; in the owner it is a description and has none of this.
+            if name in RESERVED and name not in ("loop", *HOOKS):
+                return getattr(_view(self), name)
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
 
 def _view(spec: Body[Any]) -> Current:
@@ -176,9 +195,14 @@ def _argument_faults(path: str, described: Described) -> list[Fault]:
 
 
 def missing_faults(path: str, spec: Spec[Any]) -> list[Fault]:
-    """Arguments that the target needs and nothing will add; asked when the spec is about to start."""
-    missing = spec._asyncproc.missing
-    return [] if missing is None else [Fault(path, "args", spec._asyncproc.args, missing)]
+    """Arguments that the target needs and nothing will add; asked when the spec is about to start.
+
+    Of the class form everything: an ``__init__`` that does not call super has had nothing checked.
+    """
+    described = spec._asyncproc
+    if isinstance(spec, Body) and described.target is None:
+        return spec._faults(path)
+    return [] if described.missing is None else [Fault(path, "args", described.args, described.missing)]
 
 
 class Process(Body[T]):

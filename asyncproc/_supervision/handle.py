@@ -134,12 +134,15 @@ class Handle(Generic[T_co]):
         """
         place = self._place
         self._require_loop()
-        awaited, place.awaited = place.awaited, True
-        await self._supervisor.until(place, lambda: place.view.ready or place.view.finished)
+        place.starting = True
+        try:
+            await self._supervisor.until(place, lambda: place.view.ready or place.view.finished)
+        finally:
+            place.starting = False
         exit = place.view.exit
         if place.view.ready or exit is None or exit.reason is Reason.FINISHED:
-            place.awaited = awaited
             return
+        place.awaited = True
         error = error_of(place, exit)
         if error is None:
             return

@@ -70,7 +70,10 @@ class _Found:
     def results(self) -> Results:
         view = self._group.view
         exit = view.exit
-        rounds = 0 if exit is not None and exit.incarnation == 0 else view.round  # a round that never began is none
+        # Without binding the members count rounds for themselves. A round that never began is none.
+        rounds = max([view.round, *(member.view.round for member in self._group.members)])
+        if exit is not None and exit.incarnation == 0:
+            rounds = 0
         duration = exit.duration if exit is not None else 0.0
         return Results(self.values, self.exits, rounds=rounds, duration=duration, errors=self.errors)
 

@@ -20,8 +20,8 @@ class Place:
     """One node."""
 
     __slots__ = (
-        "awaited", "callbacks", "child", "id", "left", "level", "mail", "members", "parent", "path", "result", "spec", "timers",
-        "view", "waiting",
+        "awaited", "callbacks", "child", "id", "left", "level", "mail", "members", "parent", "path", "result", "spec",
+        "starting", "timers", "view", "waiting",
     )  # fmt: skip
 
     def __init__(self, id: NodeId, spec: Spec[Any], path: str, level: int, view: NodeView, parent: Place | None) -> None:
@@ -36,6 +36,7 @@ class Place:
         self.child: Child | None = None
         self.result: Any = None
         self.awaited = False  # somebody has asked, or will be told, how it ended
+        self.starting = False  # somebody will be told if it ends before it is ready
         self.left = False  # its last incarnation could not be ended, and was given up
         self.mail: Mail | None = None
         self.timers: dict[Timer, Alarm] = {}

@@ -216,7 +216,8 @@ class Supervisor:
         exit = place.view.exit
         if place.mail is not None and exit is not None:
             place.mail.end(exit)
-        if exit is not None and exit.failed and not place.awaited and not place.waiting and self._was_started(place):
+        told = place.awaited or (place.starting and not place.view.ready)
+        if exit is not None and exit.failed and not told and self._was_started(place):
             log.error("%s", exit.explain(), exc_info=exit.error)
         self._wake(place)
 

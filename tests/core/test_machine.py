@@ -407,6 +407,25 @@ class TestExit:
         assert tree.exit("app").reason is Reason.OUT_OF_MEMORY
         assert tree.exit("app").killed
 
+    def test_error_of_what_was_asked_is_kept_and_is_no_failure(self) -> None:
+        """Whoever asked wanted the end; the error says that it was cut off."""
+        tree = self.stopped()
+        tree.fails("app")
+        assert tree.exit("app").reason is Reason.STOPPED
+        assert isinstance(tree.exit("app").error, ValueError)
+
+    def test_next_run_knows_nothing_of_the_stop(self) -> None:
+        """Neither its cause nor its ladder, nor that the child before it existed."""
+        tree = self.stopped()
+        tree.exited("app")
+        tree.run()
+        assert tree.stop() == []
+        assert tree.spawn("app") == ["ask app"]
+        tree.exited("app")
+        tree.run()
+        tree.exited("app")
+        assert tree.exit("app").reason is Reason.FINISHED
+
     def test_first_asker_stays(self) -> None:
         """Later wishes only hurry."""
         tree = self.stopped()
@@ -881,6 +900,17 @@ class TestAdded:
         assert tree.run("a") == ["start a"]
         assert tree.fails("a") == ["finish a crashed"]
         assert tree.state("b") is State.STARTING
+
+    def test_member_that_runs_alone_is_not_begun_by_the_next_round(self) -> None:
+        """Nor stopped with its siblings: it has left the run."""
+        tree = Tree(concurrent("app", leaf("a"), leaf("b")))
+        tree.run(rounds=2)
+        tree.stop("a")
+        tree.exited("a")
+        assert tree.run("a") == ["start a"]
+        assert tree.exited("b") == ["ready b", "ready app", "start b"]
+        assert tree.fails("b") == ["finish b crashed", "finish app crashed"]
+        assert tree.exited("a") == ["ready a", "finish a finished"]
 
 
 class TestRequests:

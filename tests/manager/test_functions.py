@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from asyncproc import Coroutine, Manager, Process, SpecError, Thread, current
+from asyncproc import Coroutine, Manager, Process, Sequential, SpecError, Thread, current
 from tests.manager.programs import environment, run_program
 from tests.manager.targets import (
     Counter,
@@ -23,7 +23,7 @@ from tests.manager.targets import (
     leave_traces,
     modules,
     modules_async,
-    nothing,
+    until_told,
 )
 
 # --- targets: S2.89, M29, M32, M33 ---------------------------------------------------------------------------------------
@@ -69,8 +69,9 @@ def broken():
 async def main():
     async with Manager() as manager:
         meter = Meter(7)
-        for spec in (Process(plain, 1), Process(awaited, 2), Process(lambda: plain(3)), Process(closure(4)),
-                     Process(Bound(5).method, 0), Process(Bound(6)), meter, Process(functools.partial(plain, 8)), Thread(plain, 9)):
+        specs = [Process(plain, 1), Process(awaited, 2), Process(lambda: plain(3)), Process(closure(4)),
+                 Process(Bound(5).method, 0), Process(Bound(6)), meter, Process(functools.partial(plain, 8)), Thread(plain, 9)]
+        for spec in specs:
             print(await manager.run(spec), end=" ")
         print(meter.n)
         try:
@@ -202,12 +203,15 @@ async def test_wrong_defaults_of_a_class_with_its_own_init_are_told() -> None:
         def __init__(self) -> None:
             pass
 
+        def on_start(self) -> None: ...
         def loop(self) -> int:
             return 1
 
     async with Manager() as manager:
-        with pytest.raises(SpecError, match="nice"):
-            await manager.run(Wrong())
+        for call in (manager.run(Wrong()), manager.start(Wrong()), manager.run(Sequential(Wrong(), name="s"))):
+            with pytest.raises(SpecError) as caught:
+                await call
+            assert [fault.field for fault in caught.value.faults] == ["nice", "on_start"]
 
 
 # --- what a child has, and has not --------------------------------------------------------------------------------------------
@@ -246,10 +250,13 @@ async def test_atexit_and_threads_of_a_child_run_to_their_end(tmp_path: Path) ->
 
 
 OURS = {
-    "asyncproc", "asyncproc._child", "asyncproc._core", "asyncproc._ipc", "asyncproc._ipc.codec", "asyncproc._ipc.frame",
-    "asyncproc._ipc.link", "asyncproc._runtime", "asyncproc._runtime.bootstrap", "asyncproc._runtime.forking",
-    "asyncproc._runtime.kernel", "asyncproc._runtime.keeper", "asyncproc._runtime.limits", "asyncproc._runtime.template_main",
-    "asyncproc._spec", "asyncproc._spec.current", "asyncproc.errors", "asyncproc._ipc.remote_error", "asyncproc._ipc.async_line",
+    f"asyncproc{name}" for name in (
+        "", "._child", "._core", "._ipc", "._ipc.codec", "._ipc.by_reference", "._ipc.frame", "._ipc.link",
+        "._ipc.remote_error", "._ipc.async_line", "._runtime", "._runtime.bootstrap", "._runtime.forking", "._runtime.kernel",
+        "._runtime.keeper", "._runtime.launcher_main", "._runtime.limits", "._runtime.template_main",
+        "._runtime.warden_main", "._spec",
+        "._spec.current", ".errors",
+    )
 }  # fmt: skip
 """What a child may have of this package."""
 HEAVY = (
@@ -279,20 +286,18 @@ def test_a_child_imports_no_more_than_it_needs(tmp_path: Path) -> None:
     """
     plain, awaited = (set(line.split()) for line in run_program(tmp_path, text).out.splitlines())
     ours = {name for name in plain if name.partition(".")[0] == "asyncproc"}
-    assert ours - OURS - {"asyncproc._ipc.by_value", "asyncproc._ipc.by_reference"} == set()
+    assert ours <= OURS | {"asyncproc._ipc.by_value"}  # functions of __main__ travel by value
     assert not {name.partition(".")[0] for name in plain | awaited} & {"structlog", "rich", "anyio", "msgspec", "psutil"}
     assert "asyncio" not in plain and "asyncio" in awaited
 
 
-async def test_a_child_by_reference_imports_little_of_the_standard_library() -> None:
+def test_a_child_by_reference_imports_little_of_the_standard_library() -> None:
     """A plain function of a module: neither asyncio nor what costs milliseconds; hence no typing, dataclasses, inspect."""
-    command = [
-        sys.executable,
-        "-c",
-        "import asyncproc, bare; print(*asyncproc.run(asyncproc.Process(bare.modules)))",
-    ]
-    done = subprocess.run(command, env={**environment(), "PYTHONPATH": f"{environment()['PYTHONPATH']}:{Path(__file__).parent / 'plain'}"},
-                          capture_output=True, text=True, timeout=30)  # fmt: skip
+    text = "import asyncproc, bare; print(*asyncproc.run(asyncproc.Process(bare.modules)))"
+    path = f"{environment()['PYTHONPATH']}:{Path(__file__).parent / 'plain'}"
+    done = subprocess.run(
+        [sys.executable, "-c", text], env={**environment(), "PYTHONPATH": path}, capture_output=True, text=True, timeout=30
+    )
     loaded = set(done.stdout.split())
     assert done.stderr == "" and "bare" in loaded
     assert not loaded & {*HEAVY, "asyncio", "cloudpickle"}
@@ -314,9 +319,9 @@ async def test_modules_of_async_children() -> None:
         assert "asyncio" in await manager.run(Process(modules))  # targets.py imports it itself
 
 
-async def test_a_child_is_a_session_of_its_own_with_default_signals() -> None:
-    """It hears SIGINT as any program does, has no handler of the owner's, and no descendant of another child."""
+async def test_a_child_is_a_session_of_its_own() -> None:
+    """No terminal signal of the owner's reaches it by itself."""
     async with Manager() as manager:
-        handle = await manager.start(Process(nothing))
-        await handle
-    assert handle.pid is not None
+        handle = await manager.start(Process(until_told))
+        assert handle.pid is not None and os.getsid(handle.pid) == handle.pid
+        await handle.kill()

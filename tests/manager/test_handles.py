@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -465,25 +467,27 @@ async def test_what_ignores_all_is_killed_at_the_end_of_its_grace() -> None:
         assert exit is not None and exit.killed and exit.signal is signal.SIGKILL
 
 
-async def test_a_command_gets_its_own_stop_signal() -> None:
+async def test_a_command_gets_its_own_stop_signal(tmp_path: Path) -> None:
     """M14: stop_signal first; a command that ends by it has been stopped."""
-    script = "trap 'echo heard; exit 0' USR1; echo up >&2; while :; do sleep 0.01; done"
+    text = """if True:
+        import os, signal, sys
+        signal.signal(signal.SIGUSR1, lambda *_: sys.exit(print("heard")))
+        os.write(os.open(sys.argv[1], os.O_WRONLY), b"up")
+        signal.pause()
+    """
+    os.mkfifo(tmp_path / "up")
+    reader = os.open(tmp_path / "up", os.O_RDWR | os.O_NONBLOCK)
+    loop = asyncio.get_running_loop()
+    up = asyncio.Event()
+    loop.add_reader(reader, up.set)
     async with Manager() as manager:
-        handle = await manager.start(Command("bash", "-c", script, stop_signal="SIGUSR1", stderr="stdout"))
-        await asyncio.wait_for(trapped(handle, signal.SIGUSR1), 10)
+        handle = await manager.start(Command(sys.executable, "-c", text, str(tmp_path / "up"), stop_signal="SIGUSR1"))
+        await up.wait()
+        loop.remove_reader(reader)
+        os.close(reader)
         exit = await handle.stop()
         assert exit.ok and exit.code == 0
-        assert (await handle).stdout == "up\nheard\n"
-
-
-async def trapped(handle: Handle[Any], number: int) -> None:
-    """Wait until a process catches a signal."""
-    while True:
-        with open(f"/proc/{handle.pid}/status") as status:
-            caught = next(int(line.split()[1], 16) for line in status if line.startswith("SigCgt"))
-        if caught >> (number - 1) & 1:
-            return
-        await asyncio.to_thread(os.sched_yield)
+        assert (await handle).stdout == "heard\n"
 
 
 async def test_a_stopped_command_wakes_to_hear_its_signal() -> None:

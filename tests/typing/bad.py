@@ -1,0 +1,54 @@
+"""Every line with an ignore must be an error for both checkers: an ignore that is not needed is an error in its turn."""
+
+import asyncproc
+from asyncproc import Command, Concurrent, Coroutine, Manager, Process, Sequential, Thread
+
+
+def digest(path: str) -> str:
+    return path
+
+
+async def serve(port: int) -> bytes:
+    return bytes(port)
+
+
+Process(digest)  # type: ignore[call-arg, arg-type]  # missing argument
+Process(digest, 3)  # type: ignore[arg-type]  # wrong type
+Process(digest, "a", nmae="x")  # type: ignore[call-overload]  # unknown option
+Process(target=digest, args=("a",))  # type: ignore[call-overload]  # multiprocessing's habit
+Process(digest, "a", restart="always")  # type: ignore[call-overload]  # not a policy
+Process(digest, "a", loops="3")  # type: ignore[call-overload]  # wrong type of an option
+Process(digest, "a", grace="3")  # type: ignore[call-overload]  # wrong type of an option
+Process(digest, "a", on_stop="die")  # type: ignore[call-overload]  # not one of the words
+Process(3)  # type: ignore[call-overload]  # not callable
+Thread(digest, "a", rlimits={})  # type: ignore[call-overload]  # a thread has none
+Thread(digest, "a", 3)  # type: ignore[call-arg, arg-type]  # too many arguments
+Coroutine(digest, "a")  # type: ignore[arg-type]  # a plain function would block the loop
+Coroutine(serve, "80")  # type: ignore[arg-type]  # wrong type
+Coroutine(serve, 80, env={})  # type: ignore[call-overload]  # a coroutine has none
+Command(["ls", "-l"])  # type: ignore[arg-type]  # a list
+Command("ls", loops=3)  # type: ignore[call-arg]  # a command has none
+Command("ls", stdout=3)  # type: ignore[arg-type]  # wrong type of an option
+Sequential(digest, limit=3)  # type: ignore[call-arg, arg-type]  # digest needs an argument, and a sequence has no limit
+Sequential(3)  # type: ignore[arg-type]  # no spec
+Concurrent(on_failure="ignore")  # type: ignore[arg-type]  # not one of the words
+
+
+class Files(Process[int]):
+    def __init__(self, path: bytes) -> None:
+        self.path = path  # free: the node's path is at current().path
+        self.name = "x"  # type: ignore[misc]  # refused: the node's name
+
+    def loop(self) -> int:
+        return 1
+
+
+async def wrong(m: Manager[int]) -> None:
+    x: int = await m.run(Process(digest, "a"))  # type: ignore[arg-type]  # a str
+    h: asyncproc.Handle[int] = await m.start(Process(digest, "a"))  # type: ignore[arg-type]  # a str
+    await m.run(digest)  # type: ignore[arg-type]  # needs an argument
+    await m.run(rounds="2")  # type: ignore[call-overload]  # no number
+    await m.start(Process(serve, 1), nmae="x")  # type: ignore[call-overload]  # unknown
+    await m.stop(grace="5")  # type: ignore[arg-type]  # no number
+    asyncproc.run(Process(serve, 1), log="loud")  # type: ignore[call-overload]  # not one of the words
+    print(x, h)

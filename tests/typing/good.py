@@ -1,0 +1,178 @@
+"""Programs as users write them, from the design and the first seed; both checkers must agree with every line.
+
+What later issues bring (namespaces, supervisors, pools, graphs, hooks) is not here yet.
+"""
+
+import asyncio
+import functools
+from collections.abc import Mapping
+from typing import Any, assert_type
+
+import asyncproc
+from asyncproc import (
+    Command,
+    Completed,
+    Concurrent,
+    Coroutine,
+    Exit,
+    Group,
+    Handle,
+    Manager,
+    Process,
+    Results,
+    Sequential,
+    Snapshot,
+    State,
+    StopReport,
+    Thread,
+    current,
+)
+
+
+# --- seed 1 ---
+class MyProcess(Process[None]):
+    async def loop(self) -> None:
+        await asyncio.sleep(2.0)
+
+
+one, two, three, four, five = (MyProcess(name=f"task{n}") for n in range(1, 6))
+single = one
+pair = Sequential(one, two)
+tree = Concurrent(one, Sequential(two, three, Concurrent(four, five)))
+
+
+async def rounds() -> None:
+    manager = Manager(tree)
+    await manager.run(rounds=2)
+    await manager.run(rounds=None, binding=False)
+
+
+async def stopping(manager: Manager) -> None:
+    assert_type(await manager.stop(), StopReport)
+    assert_type(await manager.stop(grace=None), StopReport)
+    assert_type(await manager.kill(), StopReport)
+
+
+class Plain(Process[int]):
+    def loop(self) -> int:
+        return 1
+
+
+# --- design 3.1, 3.2 ---
+def digest(path: str) -> str:
+    return path
+
+
+def repeated(path: str, times: int = 1, *, sep: str = "") -> str:
+    return sep.join([path] * times)
+
+
+def fetch() -> None: ...
+def parse() -> None: ...
+async def api() -> None: ...
+async def serve(port: int) -> bytes:
+    return bytes(port)
+
+
+class Bound:
+    def method(self, one: int) -> float:
+        return float(one)
+
+    async def async_method(self, one: int) -> float:
+        return float(one)
+
+
+async def main() -> int:
+    async with asyncproc.Manager() as manager:
+        handle = await manager.start(asyncproc.Process(digest, "a.iso", name="digest"))
+        assert_type(handle, Handle[str])
+        assert_type(handle.pid, int | None)
+        assert_type(handle.state, State)
+        assert_type(handle.path, str)
+        assert_type(await handle, str)
+        assert_type(await handle.wait(), Exit)
+        assert_type(await handle.stop(grace=None), Exit)
+        assert_type(await manager.run(asyncproc.Process(digest, "b.iso")), str)
+        assert_type(await manager.run(Process(api)), None)
+        assert_type(await manager.run(Process(serve, 80)), bytes)
+        assert_type(await manager.run(Thread(serve, 80)), bytes)
+        assert_type(await manager.run(Thread(digest, "a", on_stop="finish")), str)
+        assert_type(await manager.run(Coroutine(serve, 80, grace=None)), bytes)
+        assert_type(await manager.run(Process(repeated, "a")), str)
+        assert_type(await manager.run(Process(repeated, "a", 2)), str)
+        assert_type(await manager.run(Process(repeated, "a", kwargs={"sep": ","})), str)
+        assert_type(await manager.run(Process(serve, kwargs={"port": 80})), bytes)
+        assert_type(await manager.run(Process(Bound().method, 3)), float)
+        assert_type(await manager.run(Process(Bound().async_method, 3)), float)
+        assert_type(await manager.run(Process(functools.partial(digest, "a"))), str)
+        assert_type(await manager.run(Process(lambda: 3)), int)
+        assert_type(await manager.run(Plain()), int)
+        assert_type(await manager.run(Concurrent(fetch, Sequential(parse, name="build"), limit=4)), Results)
+        assert_type(await manager.run(Command("ls", "-l", cwd="~", env={"A": "1", "B": None})), Completed[str])
+        assert_type(await manager.run(fetch), None)
+        assert_type(await manager.run(api), None)
+        assert_type(await manager.start(api, name="api", replace=True), Handle[None])
+        async with asyncio.TaskGroup() as group:
+            group.create_task(handle.wait())
+        a, b = await asyncio.gather(handle, manager.run(Process(digest, "c")))
+        assert_type((a, b), tuple[str, str])
+        assert_type(await asyncio.wait_for(handle, 3), str)
+        future = asyncio.ensure_future(handle)
+        assert_type(await future, str)
+        assert_type(manager.tree(), Snapshot)
+        assert_type(manager.find("a"), Handle[Any])
+        async for moved in manager.events():
+            assert_type(moved.exit, Exit | None)
+        for node in manager.nodes("**", state=State.RUNNING):
+            assert_type(node.incarnation, int)
+        root = manager.find("app")
+        if isinstance(root, Group):
+            assert_type(root.running, int)
+        results: Results = await manager.run(pair)
+        values: Mapping[str, Any] = results
+        print(values, results.ok, results.failed["a"].reason, results.check())
+        return 3
+
+
+def in_a_child() -> str:
+    me = current()
+    me.sync.send(3)
+    print(me.round, me.level, me.stopping, me.sync.receive(timeout=1.0))
+    return me.name
+
+
+class Meter(Process[float], grace=1.0, name="metered"):
+    def __init__(self, port: str, **options: object) -> None:
+        super().__init__(name="meter")
+        self.port = port
+        self.path = port  # free: the node's path is at current().path
+
+    async def loop(self) -> float:
+        print(self.port)
+        return 1.0
+
+
+class Untyped(Process):
+    def loop(self) -> int:
+        return 1
+
+
+def started(job: Handle[object]) -> None:
+    print(job.pid)
+
+
+async def ended(job: Handle[Any]) -> None:
+    print(job.exit and job.exit.code)
+
+
+assert_type(Meter("x").with_options(name="m2"), Meter)
+watched = Concurrent(Command("echo", "hi", started=started), started=started, ended=ended, on_failure="continue")
+
+
+def programs() -> None:
+    assert_type(asyncproc.run(asyncproc.Process(digest, "a.iso")), str)
+    assert_type(asyncproc.run(main()), int)
+    assert_type(asyncproc.run(main, grace=None, log="json"), int)
+    assert_type(asyncproc.run(watched, rounds=2, binding=False), Results)
+    assert_type(asyncproc.run(Meter("x")), float)
+    assert_type(asyncproc.run(fetch), None)
