@@ -259,12 +259,12 @@ def arguments() -> argparse.Namespace:
 
 
 def tell_start(child: asyncproc.Handle) -> None:
-    """One line for each node that is ready; what has no pid lives in this process."""
+    """One line for each child that is ready; what has no pid lives in this process."""
     print(f"{child.path} started, a {type(child.spec).__name__}" + (f", pid {child.pid}" if child.pid else ""), file=sys.stderr)
 
 
 def tell_end(child: asyncproc.Handle) -> None:
-    """One line for each node that ends: how, and after how long."""
+    """One line for each child that ends: how, and after how long."""
     assert child.exit is not None
     print(child.exit.explain(), file=sys.stderr)
 

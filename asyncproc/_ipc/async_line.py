@@ -111,5 +111,12 @@ class AsyncLine:
     def receive_blocking(self, timeout: float | None) -> Any:
         return self._from_thread(self.receive(), timeout)
 
+    def wait_stopping_blocking(self, timeout: float | None) -> bool:
+        try:
+            self._from_thread(self.wait_stopping(), timeout)
+        except TimeoutError:
+            return False
+        return True
+
     def _from_thread(self, call: Any, timeout: float | None) -> Any:
         return asyncio.run_coroutine_threadsafe(call, self._loop).result(timeout)

@@ -191,7 +191,7 @@ def _exec(
     except KeyError:
         os.write(report, b"user:2")
     except OSError as error:
-        os.write(report, b"%s:%d" % (step.encode(), error.errno))
+        os.write(report, b"%s:%d" % (step.encode(), int(error.errno or 22)))
     except ValueError:  # setrlimit says EPERM so; elsewhere it is NUL where none may be
         os.write(report, b"%s:%d" % (step.encode(), 1 if step == "limits" else 22))
     finally:

@@ -70,8 +70,9 @@ class LocalLine:
         self._hand_over(value)
 
     async def receive(self) -> Any:
-        await self._until(lambda: bool(self._values))
-        return self._take()
+        taken: list[Any] = []
+        await self._until(lambda: self._take_into(taken))
+        return self._taken(taken)
 
     def send_blocking(self, value: object, timeout: float | None) -> None:
         with self._news:
@@ -80,10 +81,15 @@ class LocalLine:
         self._hand_over(value)
 
     def receive_blocking(self, timeout: float | None) -> Any:
+        taken: list[Any] = []
         with self._news:
-            if not self._news.wait_for(lambda: self._values, timeout):
+            if not self._news.wait_for(lambda: self._take_into(taken), timeout):
                 raise TimeoutError(f"receive: nothing came for {timeout} s")
-        return self._take()
+        return self._taken(taken)
+
+    def wait_stopping_blocking(self, timeout: float | None) -> bool:
+        with self._news:
+            return self._news.wait_for(lambda: self._stopping, timeout)
 
     def _has_room(self) -> bool:
         return self._sent < WINDOW
@@ -93,11 +99,15 @@ class LocalLine:
             self._sent += SIZE
         _post(self._loop, lambda: self._watcher.on_value(lambda: value, SIZE))
 
-    def _take(self) -> Any:
-        with self._news:
-            value = self._values.popleft()
+    def _take_into(self, taken: list[Any]) -> bool:
+        """Take a value, if there is one; with the lock held, so that of two who wait each gets its own."""
+        if self._values:
+            taken.append(self._values.popleft())
+        return bool(taken)
+
+    def _taken(self, taken: list[Any]) -> Any:
         _post(self._loop, lambda: self._watcher.on_credit(SIZE))
-        return value
+        return taken[0]
 
     async def _until(self, ready: Callable[[], bool]) -> None:
         loop = asyncio.get_running_loop()

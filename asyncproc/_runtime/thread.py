@@ -32,6 +32,7 @@ class ThreadChild:
         self._spec = spec
         self._line = LocalLine(loop, watcher)
         self._inner: tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]] | None = None
+        self._cut = False
         self._cancels = spec._asyncproc.options.get("on_stop", "cancel") == "cancel"
         self._started = loop.time()
         metadata = dict(spec._asyncproc.options.get("metadata", {}))
@@ -63,6 +64,8 @@ class ThreadChild:
         task = asyncio.current_task()
         assert task is not None
         self._inner = asyncio.get_running_loop(), task
+        if self._cut:  # asked before there was anything to cancel
+            task.cancel()
         try:
             return await work
         finally:
@@ -78,9 +81,11 @@ class ThreadChild:
         self._line.ask_to_stop()
         if self._watcher is not None:
             self._watcher.on_acknowledged()
-        inner = self._inner
-        if inner is not None and (rung is Rung.KILL or (rung is Rung.ASK and self._cancels)):
-            loop, task = inner
+        if rung is not Rung.KILL and not (rung is Rung.ASK and self._cancels):
+            return
+        self._cut = True  # before looking: the thread looks after it has shown its task
+        if self._inner is not None:
+            loop, task = self._inner
             try:
                 loop.call_soon_threadsafe(task.cancel)
             except RuntimeError:  # it has just ended

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         async def receive(self) -> Any: ...
         def send_blocking(self, value: object, timeout: float | None) -> None: ...
         def receive_blocking(self, timeout: float | None) -> Any: ...
+        def wait_stopping_blocking(self, timeout: float | None) -> bool: ...
 
 
 class Current:
@@ -124,6 +125,11 @@ class BlockingCurrent:
         """The next value that was sent by ``handle.send``; TimeoutError after *timeout* seconds."""
         _refuse_on_a_loop()
         return self._line.receive_blocking(timeout)
+
+    def wait_stopping(self, *, timeout: float | None = None) -> bool:
+        """Wait until the manager asks this child to end; False after *timeout* seconds."""
+        _refuse_on_a_loop()
+        return self._line.wait_stopping_blocking(timeout)
 
 
 class Vars:

@@ -119,9 +119,9 @@ def test_totals_of_the_standard_library_and_odd_files_match_a_plain_recount(exam
     pids = {child["pid"] for child in report["children"]}
     assert len(pids) == len(report["children"]) >= 16 and running.pid not in pids
     assert most_at_once(report["children"]) == 4
-    for kind in ("Process, pid", "Command, pid", "Thread\n", "Coroutine\n", "Sequential\n", "Concurrent\n"):
+    for kind in ("Process, pid", "Command, pid", "Thread\n", "Coroutine\n"):
         assert f" started, a {kind}" in err
-    assert err.count("finished, after") == len(pids) + 7
+    assert err.count("finished, after") == len(pids) + 4
 
     text = (examples.folder / "report.txt").read_text()
     assert out.startswith(text) and "\x1b" not in out

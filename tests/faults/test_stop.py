@@ -25,8 +25,6 @@ from asyncproc.testing.leaks import Leaks
 from tests.faults.harness import Victim, ended, helpers_of
 
 pytestmark = pytest.mark.slow
-PYTHON = ("python3", "-S", "-c")
-
 
 # --- the ladder --------------------------------------------------------------------------------------------------------
 
@@ -44,11 +42,15 @@ async def test_child_that_ignores_sigterm_is_killed_when_its_grace_is_over() -> 
         assert exit.duration >= 0.3
 
 
-async def test_command_that_ignores_sigterm_is_killed_with_its_group() -> None:
+async def test_command_that_ignores_sigterm_is_killed_with_its_group(tmp_path: Path) -> None:
     """R11: the shell's children too."""
+    deaf = tmp_path / "deaf"
+    os.mkfifo(deaf)
     with Leaks() as leaks:
         async with Manager(spares=0) as manager:
-            handle = await manager.start(Command("sh", "-c", "trap '' TERM; sleep 1000 & sleep 1000", grace=0.2))
+            script = "trap '' TERM; echo > $0; sleep 1000 & sleep 1000"
+            handle = await manager.start(Command("sh", "-c", script, deaf, grace=0.2))
+            deaf.read_text()  # returns when the shell has written
             exit = await handle.stop()
             assert exit.killed
             assert "sleep" not in str(leaks.survivors())

@@ -28,6 +28,7 @@ from asyncproc import (
     State,
     StateError,
     Thread,
+    current,
 )
 from asyncproc.errors import ChannelBroken, EncodeError, EndOfChannel
 from tests.manager.targets import (
@@ -832,3 +833,30 @@ async def test_a_handle_on_another_loop_says_so() -> None:
         errors = await on_a_loop_of_its_own(elsewhere())
         assert [type(error) for error in errors] == [StateError] * 6
         assert handle.state is State.RUNNING
+
+
+async def test_stop_right_after_the_start_of_an_async_thread_is_heard() -> None:
+    """Also when its loop does not stand yet."""
+    async with Manager() as manager:
+        for _ in range(20):
+            handle = await manager.start(Thread(for_ever))
+            exit = await handle.stop(grace=5.0)
+            assert not exit.killed
+
+
+async def for_ever() -> None:
+    await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("kind", [Process, Thread])
+async def test_plain_code_can_wait_for_a_stop(kind: Any) -> None:
+    """D1.8's other side: sync is the face of all that awaits."""
+    async with Manager() as manager:
+        handle = await manager.start(kind(until_stopping))
+        await handle.stop()
+        assert await handle is True
+
+
+def until_stopping() -> bool:
+    assert not current().sync.wait_stopping(timeout=0)
+    return current().sync.wait_stopping()
