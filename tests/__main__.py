@@ -8,8 +8,6 @@ from __future__ import annotations
 import subprocess
 import sys
 
-LIMIT = 10.0
-"""Seconds that a test which is not marked may take."""
 COMMON = ["-q", "--durations=20", "--durations-min=0.25", "-p", "tests.watch"]
 
 
@@ -29,7 +27,19 @@ def main(arguments: list[str]) -> int:
 
 def _core_coverage() -> int:
     """Every branch of the core, by its own tests alone."""
-    run = [sys.executable, "-m", "coverage", "run", "--branch", "--source=asyncproc/_core", "-m", "pytest", "-q", "tests/core"]
+    run = [
+        sys.executable,
+        "-m",
+        "coverage",
+        "run",
+        "--branch",
+        "--source=asyncproc/_core",
+        "-m",
+        "pytest",
+        "-q",
+        "tests/core",
+        "--timeout=300",
+    ]
     code = subprocess.call([*run, "-p", "no:cacheprovider"])
     return code or subprocess.call([sys.executable, "-m", "coverage", "report", "--fail-under=100", "--skip-covered", "-m"])
 

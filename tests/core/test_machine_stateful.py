@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from signal import SIGKILL, SIGTERM
 from typing import TYPE_CHECKING, TypeVar
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
@@ -439,6 +440,7 @@ class World(RuleBasedStateMachine):
                 assert node.finished, "nobody waits for more than there is to come"
 
 
+@pytest.mark.slow
 def test_machine_against_the_world() -> None:
     """Whatever the world does, the rules of the tree hold, and everything that is stopped ends; all moves are reached."""
     checks = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large, HealthCheck.large_base_example]

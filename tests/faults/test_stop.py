@@ -341,7 +341,7 @@ async def test_many_cycles_leave_no_trace(count: int) -> None:
         assert abs(len(os.listdir("/proc/self/fd")) - fds) <= 2  # a spare
         assert len(asyncio.all_tasks()) == tasks
         gc.collect()
-        assert _resident() - memory < 4 << 20
+        assert _resident() - memory < 1 << 20
 
 
 @pytest.mark.full
