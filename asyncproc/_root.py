@@ -7,6 +7,7 @@ one. The owned task waits for the close and carries it through; whoever calls ``
 from __future__ import annotations
 
 import asyncio
+import logging
 import warnings
 import weakref
 from contextlib import suppress
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
     from asyncproc._spec.base import Spec
     from asyncproc._supervision.place import Place
+
+log = logging.getLogger("asyncproc")
 
 REAP = 1.5
 """Seconds beyond its grace that a child's end may take: the reap, and the sweep of what it leaves behind."""
@@ -80,6 +83,7 @@ class Root:
         if show is not None:
             engine = {"on_line": show.on_line, "shows_all": show.shows_all, **engine}
         self.engine = LocalEngine(self.loop, **engine)
+        self.engine.on_lost = lambda: log.warning("%s: its helper processes were lost; the next start gets new ones", name)
         self._closing = asyncio.Event()
         own = tree is not None and tree._asyncproc.kind in GROUPS
         root = tree if own and tree is not None else Concurrent(on_failure="continue")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 from asyncproc._core.exit import Exit, Reason
@@ -73,11 +74,12 @@ class LocalEngine:
         """Start what children of these kinds will need, ahead of them."""
         if kinds & {PROCESS, COMMAND}:
             first = self._chain is None
-            chain = self.chain()
-            if PROCESS in kinds:
-                chain.template()
-                if first:  # in the time that the helpers need
-                    self._loop.call_soon(__import__, "asyncproc._ipc.message")
+            with suppress(OSError):  # no descriptors: the start itself says so
+                chain = self.chain()
+                if PROCESS in kinds:
+                    chain.template()
+            if PROCESS in kinds and first:  # in the time that the helpers need
+                self._loop.call_soon(__import__, "asyncproc._ipc.message")
 
     def _chain_gone(self, chain: Chain, lost: bool) -> None:
         if chain is self._chain:

@@ -21,7 +21,7 @@ from asyncproc._runtime import kernel
 from asyncproc._runtime.keeper import EXITED, FAILED, SPAWNED
 from asyncproc._runtime.keeper_link import OWES_TOO_LONG, KeeperLink
 from asyncproc._runtime.pairs import own_pair
-from asyncproc._runtime.warden import Warden
+from asyncproc._runtime.warden import RUN_VARIABLE, Warden
 
 CHILDREN_PER_TEMPLATE = 1000
 HANG_UP_LIMIT = 1.0
@@ -164,7 +164,10 @@ class Chain:
 
     def _all_lost(self) -> None:
         self._lifeline.close()
-        for link in [self.launcher, *self.templates]:
+        links = [self.launcher, *self.templates]
+        if self._indices:  # a warden that died first has ended nobody
+            kernel.end_marked(self._indices, self.base_env[RUN_VARIABLE])
+        for link in links:
             link.close()
             _settle_as_lost(link)
         self.templates.clear()

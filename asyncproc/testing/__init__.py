@@ -1,9 +1,34 @@
-"""Tools for testing what is built on asyncproc: an injected clock, fault points, a leak check, scripted children."""
+"""Tools for testing what is built on asyncproc: an injected clock, fault points, a leak check, scripted children.
+
+Names are resolved when they are first used, so that a target which lives here costs its child nothing but itself.
+"""
 
 from __future__ import annotations
 
-from asyncproc.testing.clock import FakeClock
-from asyncproc.testing.leaks import Leaks, LeaksFound
-from asyncproc.testing.scripted import ScriptedChild, ScriptedEngine
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from asyncproc.testing.clock import FakeClock as FakeClock
+    from asyncproc.testing.faults import FaultPoint as FaultPoint
+    from asyncproc.testing.leaks import Leaks as Leaks
+    from asyncproc.testing.leaks import LeaksFound as LeaksFound
+    from asyncproc.testing.scripted import ScriptedChild as ScriptedChild
+    from asyncproc.testing.scripted import ScriptedEngine as ScriptedEngine
 
-__all__ = ["FakeClock", "Leaks", "LeaksFound", "ScriptedChild", "ScriptedEngine"]
+_HOMES = {
+    "FakeClock": "clock",
+    "FaultPoint": "faults",
+    "Leaks": "leaks",
+    "LeaksFound": "leaks",
+    "ScriptedChild": "scripted",
+    "ScriptedEngine": "scripted",
+}
+__all__ = ["FakeClock", "FaultPoint", "Leaks", "LeaksFound", "ScriptedChild", "ScriptedEngine"]
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'asyncproc.testing' has no attribute {name!r}")
+    found: object = getattr(__import__(f"asyncproc.testing.{home}", fromlist=[name]), name)
+    globals()[name] = found
+    return found

@@ -13,8 +13,9 @@ WELL: dict[str, list[Any]] = {
     "name": ["a"], "scale": [1, 4], "start_timeout": [None, 0, 1.5], "timeout": [None, 2], "grace": [None, 0, 5.0],
     "metadata": [{"a": 1}], "starting": [None, print], "started": [print], "ended": [print], "on_stop": ["cancel", "finish"],
     "env": [{"A": "b", "C": None}], "inherit_env": [True, False], "cwd": ["/tmp", Path("/tmp"), b"/tmp"], "umask": [0, 0o777],
-    "nice": [-20, 19], "cpus": [[0], {1, 2}], "rlimits": [{"nofile": 64}, {"RLIMIT_CPU": (1, 2)}, {"core": -1}, {"as": (5, -1)}],
-    "stdout": ["capture", "tee", "inherit", "null", "/tmp/x"], "stderr": ["stdout"], "stdin": ["null", "text", b"bytes"],
+    "nice": [-20, 19], "cpus": [[0], {1, 2}], "stderr": ["stdout"],
+    "rlimits": [{"nofile": 64}, {"RLIMIT_CPU": (1, 2)}, {"core": -1}, {"as": (5, -1)}],
+    "stdout": ["capture", "tee", "inherit", "null", "/tmp/x"], "stdin": ["null", "text", b"bytes"],
     "shell": [True], "encoding": ["latin-1", None], "ok_codes": [(0, 1), {255}], "stop_signal": ["SIGINT", 2],
     "max_output": [1], "on_failure": ["stop", "continue"], "limit": [None, 1],
 }  # fmt: skip

@@ -196,7 +196,7 @@ async def test_lost_helper_is_an_ordinary_exit_and_is_replaced(helper: str) -> N
 async def test_warden_then_its_launcher_are_lost() -> None:
     """The one helper that nobody watched any more: its children are told as lost all the same."""
     async with Manager() as manager:
-        command = await manager.start(Command("sleep", "1000"))
+        command = await manager.start(Command("sh", "-c", "setsid sleep 1000 & sleep 1000"))
         python = await manager.start(Process(hostile.tell_and_idle))
         helpers = helpers_of(os.getpid())
         os.kill(helpers["warden"][0], signal.SIGKILL)
@@ -204,7 +204,7 @@ async def test_warden_then_its_launcher_are_lost() -> None:
         os.kill(helpers["launcher"][0], signal.SIGKILL)
         assert (await python.wait()).reason is Reason.LOST
         assert (await command.wait()).reason is Reason.LOST
-        os.kill(command.exit.pid, signal.SIGKILL)  # the documented limit: a command whose warden and launcher are gone
+    # the leak check finds nobody: the manager itself has ended what no helper was left for, also the daemon
 
 
 async def test_close_without_a_warden_waits_for_the_launcher() -> None:
