@@ -192,10 +192,11 @@ class LocalEngine:
         return child, fork
 
     def _take_spare(self) -> ProcessChild | None:
-        while self._spares:
-            spare = self._spares.pop()
-            if spare.pid is not None and spare.waits:
-                return spare
+        """A spare that is there; one that is not born yet stays for the next start."""
+        self._spares = [spare for spare in self._spares if spare.waits]
+        for index, spare in enumerate(self._spares):
+            if spare.pid is not None:
+                return self._spares.pop(index)
         return None
 
     def _plan_refill(self) -> None:
@@ -207,6 +208,7 @@ class LocalEngine:
     def _fill(self) -> None:
         self._refill = None
         chain = self._chain
+        self._spares = [spare for spare in self._spares if spare.waits]
         while chain is not None and len(self._spares) < self._wanted_spares:
             try:
                 spare, fork = self._prepare(chain, PRELOADED if self._preload else LOOP)

@@ -116,8 +116,9 @@ class Victim:
 
     def until(self, word: str) -> str:
         """Read lines up to one that begins with *word*; the rest of that one."""
-        while not (line := self.line()).startswith(word):
-            assert line, f"the host has ended: {self.errors()}"
+        assert self.process.stdout is not None
+        while not (line := self.process.stdout.readline()).startswith(word):
+            assert line, f"the host has ended: {self.errors()}"  # a blank line is no end: children write there too
         return line.removeprefix(word).strip()
 
     def errors(self) -> str:

@@ -20,6 +20,7 @@ import pytest
 from asyncproc import Command, Concurrent, Manager, Process, Sequential
 from asyncproc._core.exit import Exit, Reason
 from asyncproc._core.supervision.state import State
+from asyncproc._engines.local import REFILL_AFTER
 from asyncproc.errors import SpecError, StartFailed
 from asyncproc.testing import hostile
 from asyncproc.testing.faults import DIE, STOP, FaultPoint
@@ -429,3 +430,14 @@ async def test_death_between_start_and_ready_names_the_signal() -> None:
                 await manager.start(Process(hostile.idle))
             assert failed.value.exit is not None
             assert failed.value.exit.signal is signal.SIGKILL
+
+
+async def test_spares_do_not_pile_up() -> None:
+    """A start that comes before a spare is born leaves it for the next one: never more than were wanted."""
+    async with Manager(spares=1) as manager:
+        for _ in range(30):
+            await manager.run(Process(int))
+            await asyncio.sleep(REFILL_AFTER)  # so that the next start comes as the spare is asked for
+        template = helpers_of(os.getpid())["template"][0]
+        children = Path(f"/proc/{template}/task/{template}/children").read_text().split()
+        assert len(children) <= 1
