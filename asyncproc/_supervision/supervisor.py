@@ -145,10 +145,6 @@ class Supervisor:
                 del self.by_path[gone.path]
         self.demand(Forgotten(place.id))
 
-    def live_leaves(self) -> int:
-        """How many children exist or are on their way."""
-        return sum(place.child is not None for place in self.places.values())
-
     # --- deeds ----------------------------------------------------------------------------------------------------------
 
     def _perform(self, action: Action) -> None:
