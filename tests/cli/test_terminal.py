@@ -47,8 +47,10 @@ def test_nested_tree_is_drawn() -> None:
 def test_running_node_shows_pid_and_memory() -> None:
     """While it runs; and the end of its line is what it wrote last."""
     with Terminal("run", f"{PROGRAMS}:blocked") as terminal:
-        terminal.until("MiB  blocked")
-        row = next(line for line in reversed(screen_of(terminal)) if "─ block " in line)
+        row = ""
+        while " running " not in row:  # what it has written may be seen a picture before its readiness is
+            terminal.until("MiB  blocked")
+            row = next(line for line in reversed(screen_of(terminal)) if "─ block " in line)
         _, _, state, pid, seconds, unit, _, memory_unit, words = row.split()
         assert (state, unit, memory_unit, words) == ("running", "s", "MiB", "blocked")
         assert Path(f"/proc/{pid}").exists()
