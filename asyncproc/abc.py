@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from asyncproc._core.snapshot import Snapshot
     from asyncproc._core.supervision.action import Rung
 
-__all__ = ["Alarm", "Child", "Clock", "Engine", "Order", "Snapshot", "Subscriber", "Watcher"]
+__all__ = ["Alarm", "Child", "Clock", "Engine", "Order", "Question", "Service", "Snapshot", "Subscriber", "Watcher"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,35 @@ class Watcher(Protocol):
     def on_credit(self, count: int) -> None:
         """The child has taken *count* bytes of what was sent to it."""
 
+    def on_question(self, question: Question) -> None: ...
     def on_exit(self, exit: Exit, result: Any) -> None: ...
+
+
+class Question(Protocol):
+    """What a child asks its manager. Whoever takes it answers or refuses it once, now or later, on the manager's loop.
+
+    Attributes:
+        service: which service it is for, see :mod:`asyncproc._ipc.frame`.
+    """
+
+    service: int
+
+    def take(self) -> Any:
+        """What was asked; DecodeError when it cannot be rebuilt here."""
+
+    def answer(self, value: object) -> None:
+        """Give the answer; an answer that cannot be sent arrives as its EncodeError. Of a child that has ended: dropped."""
+
+    def refuse(self, error: BaseException) -> None:
+        """Let the call raise *error* in the child."""
+
+
+class Service(Protocol):
+    """Who answers questions of one kind. *asker* stands for the node's present incarnation, and can be hashed."""
+
+    def asked(self, asker: Any, question: Question) -> None: ...
+    def gone(self, asker: Any) -> None:
+        """The incarnation has ended: what it asked or held is free."""
 
 
 class Child(Protocol):

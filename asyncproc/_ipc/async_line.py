@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 from asyncproc._ipc.codec import decode, encode
-from asyncproc._ipc.frame import ACKNOWLEDGED, VALUE, WINDOW
-from asyncproc._ipc.link import Counts, Link, control
+from asyncproc._ipc.frame import ACKNOWLEDGED, ANSWER, REFUSAL, VALUE, WINDOW
+from asyncproc._ipc.link import Counts, Link, control, opened
 from asyncproc.errors import ChannelBroken, Stopping
 
 
@@ -22,6 +22,7 @@ class AsyncLine:
         self._counts = Counts()
         self._gone = False
         self._values: list[bytes] = []
+        self._answers: dict[int, tuple[int, bytes] | None] = {}  # None: still to come
         self._waiters: list[asyncio.Future[None]] = []
         self._task: asyncio.Task[Any] | None = None
 
@@ -53,6 +54,10 @@ class AsyncLine:
         for kind, body in frames or ():
             if kind == VALUE:
                 self._values.append(body)
+            elif kind in (ANSWER, REFUSAL):
+                number = int.from_bytes(body[:4], "little")
+                if number in self._answers:  # else who asked has given up
+                    self._answers[number] = kind, body[4:]
             elif (message := control(body))[0] == "stop":
                 self._stop(message[1])
             else:
@@ -105,11 +110,25 @@ class AsyncLine:
             self._link.credit(credit)
         return decode(body, "value")
 
+    async def ask(self, service: int, question: object) -> Any:
+        number = self._link.question(service, encode(question, "question"))
+        self._answers[number] = None
+        try:
+            await self._wait_until(lambda: self._answers[number])
+            answer = self._answers[number]
+        finally:
+            del self._answers[number]
+        assert answer is not None
+        return opened(*answer)
+
     def send_blocking(self, value: object, timeout: float | None) -> None:
         self._from_thread(self.send(value), timeout)
 
     def receive_blocking(self, timeout: float | None) -> Any:
         return self._from_thread(self.receive(), timeout)
+
+    def ask_blocking(self, service: int, question: object, timeout: float | None) -> Any:
+        return self._from_thread(self.ask(service, question), timeout)
 
     def wait_stopping_blocking(self, timeout: float | None) -> bool:
         try:

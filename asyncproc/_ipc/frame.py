@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HEADER = Struct("<IB")
+QUESTION_HEADER = Struct("<IB")
+"""A question begins with its number, unique in its child, and the service that it is for; answers begin with the number."""
+GATES, NAMESPACE = range(1, 3)
+"""The services that a child may ask."""
 PART_SIZE = 1 << 16
 """Bytes of a value that one frame carries at most."""
 MAX_BODY = 1 << 20
@@ -22,7 +26,7 @@ MAX_BODY = 1 << 20
 WINDOW = 1 << 20
 """Bytes of values that may be on their way to a receiver that has not taken them yet."""
 
-CONTROL, PART, VALUE, RESULT, ERROR, SPAWN = range(1, 7)
+CONTROL, PART, VALUE, RESULT, ERROR, SPAWN, QUESTION, ANSWER, REFUSAL = range(1, 10)
 READY, ACKNOWLEDGED, CREDIT = range(1, 4)
 """Tags of what a child tells in a CONTROL frame, a msgpack array; see :mod:`asyncproc._ipc.message`."""
 
@@ -65,7 +69,7 @@ class FrameReader:
         at, end = 0, len(data)
         while end - at >= 5:
             size, kind = HEADER.unpack_from(data, at)
-            if size > MAX_BODY or not CONTROL <= kind <= SPAWN:
+            if size > MAX_BODY or not CONTROL <= kind <= REFUSAL:
                 raise DecodeError(f"frame: kind {kind} of {size} bytes is none of ours")
             if end - at - 5 < size:
                 break

@@ -10,7 +10,20 @@ from __future__ import annotations
 from _thread import allocate_lock
 
 from asyncproc._ipc.codec import decode, encode
-from asyncproc._ipc.frame import ACKNOWLEDGED, CONTROL, CREDIT, VALUE, WINDOW, FrameReader, frame, split
+from asyncproc._ipc.frame import (
+    ACKNOWLEDGED,
+    ANSWER,
+    CONTROL,
+    CREDIT,
+    QUESTION,
+    QUESTION_HEADER,
+    REFUSAL,
+    VALUE,
+    WINDOW,
+    FrameReader,
+    frame,
+    split,
+)
 from asyncproc.errors import ChannelBroken, Stopping
 
 TYPE_CHECKING = False
@@ -27,11 +40,12 @@ _READ_SIZE = 1 << 15
 class Link:
     """What both kinds of line stand on."""
 
-    __slots__ = ("_frame_lock", "_reader", "_value_lock", "early", "line", "socket")
+    __slots__ = ("_asked", "_frame_lock", "_reader", "_value_lock", "early", "line", "socket")
 
     def __init__(self, sock: socket, early: list[tuple[int, bytes]]) -> None:
         self.socket = sock
         self.early = early
+        self._asked = 0
         self._reader: FrameReader | None = None
         self._frame_lock = allocate_lock()  # whole frames
         self._value_lock = allocate_lock()  # whole values: a control frame may stand between two parts
@@ -53,6 +67,15 @@ class Link:
         with self._value_lock:
             for part in split(kind, body):
                 self._write(part)
+
+    def question(self, service: int, body: bytes) -> int:
+        """Ask the manager; returns the number that its answer will bear."""
+        with self._value_lock:
+            self._asked += 1
+            number = self._asked
+            for part in split(QUESTION, QUESTION_HEADER.pack(number, service) + body):
+                self._write(part)
+        return number
 
     def _write(self, data: bytes) -> None:
         try:
@@ -113,7 +136,7 @@ class PlainLine:
     no chance to look at ``stopping``: a stop raises ``Stopping`` there, as a cancellation would in a coroutine.
     """
 
-    __slots__ = ("_counts", "_cut", "_gone", "_link", "_reading", "_state", "_stopping", "_values", "_waiting")
+    __slots__ = ("_answers", "_counts", "_cut", "_gone", "_link", "_reading", "_state", "_stopping", "_values", "_waiting")
 
     def __init__(self, link: Link) -> None:
         self._link = link
@@ -123,6 +146,7 @@ class PlainLine:
         self._gone = False
         self._reading = False
         self._values: list[bytes] = []
+        self._answers: dict[int, tuple[int, bytes] | None] = {}  # None: still to come
         self._waiting: list[LockType] = []
         self._state = allocate_lock()
 
@@ -167,6 +191,10 @@ class PlainLine:
         for kind, body in frames or ():
             if kind == VALUE:
                 self._values.append(body)
+            elif kind in (ANSWER, REFUSAL):
+                number = int.from_bytes(body[:4], "little")
+                if number in self._answers:  # else who asked has given up
+                    self._answers[number] = kind, body[4:]
             elif (message := control(body))[0] == "stop":
                 self._stopping = True
                 self._cut = self._cut or message[1]
@@ -194,7 +222,7 @@ class PlainLine:
             self._raise_end()
         self._link.value(VALUE, body)
 
-    def _until_or_cut(self, ready: Callable[[], bool], timeout: float | None, what: str) -> None:
+    def _until_or_cut(self, ready: Callable[[], Any], timeout: float | None, what: str) -> None:
         """Wait for *ready*, or for what ends the wait: the manager has gone, or asks one to end who waits for ever."""
         if not self._until(lambda: ready() or self._gone or (timeout is None and self._cut), timeout):
             raise TimeoutError(f"{what} for {timeout} s")
@@ -224,14 +252,40 @@ class PlainLine:
             taken.append(self._values.pop(0))
         return bool(taken)
 
+    def ask_blocking(self, service: int, question: object, timeout: float | None) -> Any:
+        body = encode(question, "question")
+        with self._state:
+            number = self._link.question(service, body)
+            self._answers[number] = None
+        try:
+            self._until_or_cut(lambda: self._answers[number], timeout, "ask: the manager did not answer")
+            answer = self._answers[number]
+        finally:
+            del self._answers[number]
+        if answer is None:
+            self._raise_end()
+        return opened(*answer)
+
     async def wait_stopping(self) -> None:
         await _in_thread(self.wait_stopping_blocking, None)
+
+    async def ask(self, service: int, question: object) -> Any:
+        return await _in_thread(self.ask_blocking, service, question, None)
 
     async def send(self, value: object) -> None:
         await _in_thread(self.send_blocking, value, None)
 
     async def receive(self) -> Any:
         return await _in_thread(self.receive_blocking, None)
+
+
+def opened(kind: int, body: bytes) -> Any:
+    """What an answer says, or raises."""
+    if kind == ANSWER:
+        return decode(body, "answer")
+    from asyncproc._ipc.remote_error import unpack_error
+
+    raise unpack_error(body)
 
 
 def control(body: bytes) -> tuple[Any, ...]:

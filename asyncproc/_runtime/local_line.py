@@ -39,16 +39,16 @@ class LocalLine:
     # --- the manager's side ---------------------------------------------------------------------------------------------
 
     def ask_to_stop(self) -> None:
-        self._change(lambda: setattr(self, "_stopping", True))
+        self.change(lambda: setattr(self, "_stopping", True))
 
     def put(self, value: object) -> int:
-        self._change(lambda: self._values.append(value))
+        self.change(lambda: self._values.append(value))
         return SIZE
 
     def credit(self, count: int) -> None:
-        self._change(lambda: setattr(self, "_sent", self._sent - count))
+        self.change(lambda: setattr(self, "_sent", self._sent - count))
 
-    def _change(self, change: Callable[[], object]) -> None:
+    def change(self, change: Callable[[], object]) -> None:
         with self._news:
             change()
             waiting, self._waiting = self._waiting, []
@@ -91,6 +91,20 @@ class LocalLine:
         with self._news:
             return self._news.wait_for(lambda: self._stopping, timeout)
 
+    async def ask(self, service: int, question: object) -> Any:
+        asked = LocalQuestion(self, service, question)
+        _post(self._loop, lambda: self._watcher.on_question(asked))
+        await self._until(lambda: asked.outcome)
+        return asked.opened()
+
+    def ask_blocking(self, service: int, question: object, timeout: float | None) -> Any:
+        asked = LocalQuestion(self, service, question)
+        _post(self._loop, lambda: self._watcher.on_question(asked))
+        with self._news:
+            if not self._news.wait_for(lambda: asked.outcome, timeout):
+                raise TimeoutError(f"ask: the manager did not answer for {timeout} s")
+        return asked.opened()
+
     def _has_room(self) -> bool:
         return self._sent < WINDOW
 
@@ -109,7 +123,7 @@ class LocalLine:
         _post(self._loop, lambda: self._watcher.on_credit(SIZE))
         return taken[0]
 
-    async def _until(self, ready: Callable[[], bool]) -> None:
+    async def _until(self, ready: Callable[[], object]) -> None:
         loop = asyncio.get_running_loop()
         while True:
             with self._news:
@@ -118,6 +132,34 @@ class LocalLine:
                 future: asyncio.Future[None] = loop.create_future()
                 self._waiting.append((loop, future))
             await future
+
+
+class LocalQuestion:
+    """A question of a child in the manager's own process: values pass as they are."""
+
+    __slots__ = ("_line", "_value", "outcome", "service")
+
+    def __init__(self, line: LocalLine, service: int, value: object) -> None:
+        self.service = service
+        self._line = line
+        self._value = value
+        self.outcome: tuple[object, BaseException | None] | None = None
+
+    def take(self) -> Any:
+        return self._value
+
+    def answer(self, value: object) -> None:
+        self._line.change(lambda: setattr(self, "outcome", (value, None)))
+
+    def refuse(self, error: BaseException) -> None:
+        self._line.change(lambda: setattr(self, "outcome", (None, error)))
+
+    def opened(self) -> Any:
+        assert self.outcome is not None
+        value, error = self.outcome
+        if error is not None:
+            raise error
+        return value
 
 
 def _wake(future: asyncio.Future[None]) -> None:

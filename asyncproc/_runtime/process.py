@@ -18,9 +18,9 @@ from asyncproc._core.exit import Exit, Phase, Reason
 from asyncproc._core.supervision.action import Rung
 from asyncproc._ipc.channel import Channel
 from asyncproc._ipc.codec import decode, encode
-from asyncproc._ipc.frame import CONTROL, ERROR, RESULT, VALUE
-from asyncproc._ipc.remote_error import unpack_error
-from asyncproc.errors import ChannelBroken, DecodeError
+from asyncproc._ipc.frame import ANSWER, CONTROL, ERROR, QUESTION, QUESTION_HEADER, REFUSAL, RESULT, VALUE
+from asyncproc._ipc.remote_error import pack_error, unpack_error
+from asyncproc.errors import ChannelBroken, DecodeError, EncodeError
 
 if TYPE_CHECKING:
     from asyncproc._runtime.chain import Chain
@@ -138,6 +138,8 @@ class ProcessChild:
             self._outcome = (kind, body)
         elif kind == CONTROL:
             self._on_message(body, watcher)
+        elif kind == QUESTION and len(body) >= QUESTION_HEADER.size:
+            watcher.on_question(Asked(self._channel, body))
 
     def _on_message(self, body: bytes, watcher: Watcher) -> None:
         from asyncproc._ipc.message import Acknowledged, Credit, Ready, decode_message  # msgspec: 5 ms that a first start waits
@@ -245,3 +247,29 @@ class ProcessChild:
             return decode(body, "result"), None
         except DecodeError as error:
             return None, error
+
+
+class Asked:
+    """A question that came over a channel."""
+
+    __slots__ = ("_body", "_channel", "_number", "service")
+
+    def __init__(self, channel: Channel, body: bytes) -> None:
+        number, self.service = QUESTION_HEADER.unpack_from(body)
+        self._number = number.to_bytes(4, "little")
+        self._body = body
+        self._channel = channel
+
+    def take(self) -> Any:
+        return decode(self._body[QUESTION_HEADER.size :], "question")
+
+    def answer(self, value: object) -> None:
+        try:
+            body = encode(value, "answer")
+        except EncodeError as error:
+            self.refuse(error)
+        else:
+            self._channel.value(ANSWER, self._number + body)
+
+    def refuse(self, error: BaseException) -> None:
+        self._channel.value(REFUSAL, self._number + pack_error(error))

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from asyncproc._core.supervision.event import Acknowledged, Exited, NodeId, Readied, Spawned, Timer
 from asyncproc._supervision.mail import Mail
+from asyncproc.errors import StateError
 
 if TYPE_CHECKING:
     from asyncproc._core.exit import Exit
     from asyncproc._core.supervision.record import NodeView
     from asyncproc._spec.base import Spec
     from asyncproc._supervision.supervisor import Supervisor
-    from asyncproc.abc import Alarm, Child
+    from asyncproc.abc import Alarm, Child, Question
 
 
 class Place:
@@ -61,32 +62,43 @@ class Place:
 class Incarnation:
     """What the engine tells of one child, as events about its node."""
 
-    __slots__ = ("_number", "_place", "_supervisor")
+    __slots__ = ("_number", "_supervisor", "place")
 
     def __init__(self, supervisor: Supervisor, place: Place, number: int) -> None:
         self._supervisor = supervisor
-        self._place = place
+        self.place = place
         self._number = number
 
     def on_spawned(self, pid: int | None) -> None:
-        self._supervisor.post(Spawned(self._place.id, self._number, pid))
+        self._supervisor.post(Spawned(self.place.id, self._number, pid))
 
     def on_ready(self) -> None:
-        self._supervisor.post(Readied(self._place.id, self._number))
+        self._supervisor.post(Readied(self.place.id, self._number))
 
     def on_acknowledged(self) -> None:
-        self._supervisor.post(Acknowledged(self._place.id, self._number))
+        self._supervisor.post(Acknowledged(self.place.id, self._number))
 
     def on_value(self, take: Callable[[], Any], size: int) -> None:
-        if self._place.view.incarnation == self._number:
-            self._place.mailbox().arrived(take, size)
+        if self.place.view.incarnation == self._number:
+            self.place.mailbox().arrived(take, size)
 
     def on_credit(self, count: int) -> None:
-        if self._place.mail is not None and self._place.view.incarnation == self._number:
-            self._place.mail.credited(count)
+        if self.place.mail is not None and self.place.view.incarnation == self._number:
+            self.place.mail.credited(count)
+
+    def on_question(self, question: Question) -> None:
+        if self.place.view.incarnation != self._number:
+            return
+        service = self._supervisor.services.get(question.service)
+        if service is None:
+            question.refuse(StateError(f"node {self.place.path}: its manager has no service {question.service}"))
+        else:
+            service.asked(self, question)
 
     def on_exit(self, exit: Exit, result: Any) -> None:
-        place = self._place
+        place = self.place
+        for service in self._supervisor.services.values():
+            service.gone(self)
         if place.view.incarnation == self._number:
             place.result = result
         if exit.error is not None:

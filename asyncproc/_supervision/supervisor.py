@@ -26,7 +26,7 @@ from asyncproc.abc import Order
 
 if TYPE_CHECKING:
     from asyncproc._spec.base import Spec
-    from asyncproc.abc import Clock, Engine, Subscriber
+    from asyncproc.abc import Clock, Engine, Service, Subscriber
 
 log = logging.getLogger("asyncproc")
 
@@ -63,6 +63,7 @@ class Supervisor:
         self.places: dict[NodeId, Place] = {}
         self.by_path: dict[str, Place] = {}
         self.subscribers: list[Subscriber] = []
+        self.services: dict[int, Service] = {}
         self.journal: Callable[[Event, float], None] | None = None
         self.on_close: list[Callable[[], None]] = []
         self._mailbox: deque[Event] = deque()
