@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from asyncproc._core.exit import Exit as Exit
     from asyncproc._core.exit import Phase as Phase
     from asyncproc._core.exit import Reason as Reason
+    from asyncproc._core.lifecycle.loop_times import LoopReport as LoopReport
     from asyncproc._core.results import Results as Results
     from asyncproc._core.snapshot import Snapshot as Snapshot
     from asyncproc._core.stop_report import StopReport as StopReport
@@ -30,6 +31,11 @@ if TYPE_CHECKING:
     from asyncproc._spec.leaf import Coroutine as Coroutine
     from asyncproc._spec.leaf import Process as Process
     from asyncproc._spec.leaf import Thread as Thread
+    from asyncproc._spec.setup import Setup as Setup
+    from asyncproc._supervision.gate import AfterLoop as AfterLoop
+    from asyncproc._supervision.gate import BeforeLoop as BeforeLoop
+    from asyncproc._supervision.gate import OnFinish as OnFinish
+    from asyncproc._supervision.gate import OnStart as OnStart
     from asyncproc._supervision.handle import Group as Group
     from asyncproc._supervision.handle import Handle as Handle
     from asyncproc.errors import (
@@ -57,6 +63,12 @@ if TYPE_CHECKING:
         NameTaken as NameTaken,
     )
     from asyncproc.errors import (
+        PhaseError as PhaseError,
+    )
+    from asyncproc.errors import (
+        PhaseTimeout as PhaseTimeout,
+    )
+    from asyncproc.errors import (
         RemoteError as RemoteError,
     )
     from asyncproc.errors import (
@@ -78,6 +90,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "AfterLoop": "_supervision.gate",
+    "BeforeLoop": "_supervision.gate",
     "Command": "_spec.command",
     "Completed": "_core.completed",
     "Concurrent": "_spec.group",
@@ -86,13 +100,17 @@ _HOMES = {
     "Exit": "_core.exit",
     "Group": "_supervision.handle",
     "Handle": "_supervision.handle",
+    "LoopReport": "_core.lifecycle.loop_times",
     "Manager": "_manager",
+    "OnFinish": "_supervision.gate",
+    "OnStart": "_supervision.gate",
     "Phase": "_core.exit",
     "Process": "_spec.leaf",
     "Reason": "_core.exit",
     "Results": "_core.results",
     "Sequential": "_spec.group",
     "Snapshot": "_core.snapshot",
+    "Setup": "_spec.setup",
     "Spec": "_spec.base",
     "State": "_core.supervision.state",
     "StopReport": "_core.stop_report",
@@ -103,7 +121,8 @@ _HOMES = {
     **dict.fromkeys(
         (
             "AsyncprocError", "ChildCrashed", "ChildError", "ChildSkipped", "ChildStopped", "ChildTimeout", "CommandError",
-            "NameTaken", "RemoteError", "SpecError", "StartFailed", "StateError", "Stopping", "UnknownNode",
+            "NameTaken", "PhaseError", "PhaseTimeout", "RemoteError", "SpecError",
+            "StartFailed", "StateError", "Stopping", "UnknownNode",
         ),
         "errors",
     ),

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Self, overload
 
 from asyncproc._core.names import name_fault
-from asyncproc._core.options import CONCURRENT, GROUPS
+from asyncproc._core.options import CONCURRENT, GROUPS, LOOPED
 from asyncproc._core.snapshot import Snapshot
 from asyncproc._core.stop_report import StopReport
 from asyncproc._core.supervision.event import OWN
@@ -20,6 +20,7 @@ from asyncproc._root import Root, shown_by
 from asyncproc._spec.base import Spec
 from asyncproc._spec.current import current
 from asyncproc._spec.group import Member, as_spec
+from asyncproc._supervision.bounded import end_place
 from asyncproc._supervision.handle import Events, Handle, check_grace, handle_of, require_loop
 from asyncproc._supervision.outcome import error_of, results_of
 from asyncproc._supervision.picture import snapshot_of
@@ -160,9 +161,41 @@ class Manager(Generic[S]):
             await handle.wait_ready()
         except asyncio.CancelledError:
             place.awaited = True
-            await root.end(place, "a cancelled start()")
+            await end_place(root.supervisor, place, "a cancelled start()")
             raise
         return handle
+
+    @overload
+    def add(self, spec: Spec[R], *, name: str | None = None, replace: bool = False, hold: bool = False) -> Handle[R]: ...
+    @overload
+    def add(
+        self, spec: Callable[[], Coroutine[Any, Any, R]], *, name: str | None = None, replace: bool = False, hold: bool = False
+    ) -> Handle[R]: ...
+    @overload
+    def add(
+        self, spec: Callable[[], R], *, name: str | None = None, replace: bool = False, hold: bool = False
+    ) -> Handle[R]: ...
+    def add(self, spec: Any, *, name: str | None = None, replace: bool = False, hold: bool = False) -> Handle[Any]:
+        """Make a node for *spec* that has not started, in state CREATED; its OnStart gate or ``restart()`` starts it.
+
+        Args:
+            name: instead of the spec's own. replace: kill a live node of this name first, without waiting for its end.
+            hold: let the child wait at each of its phases until the gate of that phase was entered and left.
+
+        Raises:
+            SpecError: it cannot run as it stands, or has no phases to be held at. NameTaken: a live node has this name.
+            StateError: the manager is not open.
+        """
+        root = self._opened_here()
+        ran, made = self._checked(root, spec, name, hold)
+        if made is None:
+            made = root.free_name(ran.made_name)
+        else:
+            self._take_name(root, f"{root.supervisor.root.path}/{made}")
+        root.engine.warm_up(kinds_below(ran))
+        place = root.supervisor.add(ran, root.supervisor.root, made, hold)
+        root.retire(place)
+        return handle_of(root.supervisor, place)
 
     @overload
     async def run(self, spec: None = None, *, rounds: int | None = 1, binding: bool = True) -> Any: ...
@@ -222,15 +255,24 @@ class Manager(Generic[S]):
         if faults:
             raise SpecError(faults)
 
-    async def _place(self, root: Root, spec: Any, name: str | None, replace: bool) -> Place:
+    def _checked(self, root: Root, spec: Any, name: str | None, hold: bool) -> tuple[Spec[Any], str | None]:
+        """What is to become a node of its own, and its given name."""
         ran = as_spec(spec, self._name)
         made = ran._asyncproc.options.get("name") if name is None else name
         path = f"{self._name}/{made or ran.made_name}"
-        faults = [*_scale_faults(ran, path), *tree_faults(ran, path)]
+        faults = [*_scale_faults(ran, path), *([] if hold else tree_faults(ran, path))]
         if made is not None and (rule := name_fault(made)) is not None:
             faults.append(Fault(self._name, "name", made, rule))
+        if hold and ran._asyncproc.kind not in LOOPED:
+            faults.append(
+                Fault(path, "hold", True, f"is for what has phases: {', '.join(sorted(LOOPED))}; not a {ran._asyncproc.kind}")
+            )
         if faults:
             raise SpecError(faults)
+        return ran, made
+
+    async def _place(self, root: Root, spec: Any, name: str | None, replace: bool) -> Place:
+        ran, made = self._checked(root, spec, name, False)
         if made is None:
             made = root.free_name(ran.made_name)
         else:
@@ -241,14 +283,20 @@ class Manager(Generic[S]):
     async def _make_room(self, root: Root, path: str, replace: bool) -> None:
         # Again after each wait: somebody else may have taken the name meanwhile.
         while (old := root.supervisor.by_path.get(path)) is not None:
-            if not old.view.finished or old not in root.started:
-                if not replace or old not in root.started:
-                    raise NameTaken(
-                        f"node {path}: is {old.view.state.value}; give another name, or replace=True for a started one"
-                    )
+            if replace and not old.view.finished and old in root.started:
                 await handle_of(root.supervisor, old).stop()
-            elif old.id in root.supervisor.places:
-                root.supervisor.forget(old)
+            else:
+                self._take_name(root, path)
+
+    def _take_name(self, root: Root, path: str) -> None:
+        """Free a name for a new node; NameTaken, unless what has it was started and has ended."""
+        old = root.supervisor.by_path.get(path)
+        if old is None:
+            return
+        if not old.view.finished or old not in root.started:
+            raise NameTaken(f"node {path}: is {old.view.state.value}; give another name, or replace=True for a started one")
+        if old.id in root.supervisor.places:
+            root.supervisor.forget(old)
 
     def set(self, tree: Member) -> None:
         """Replace the tree; only while nothing of the old one runs.

@@ -22,7 +22,7 @@ from asyncproc._core.supervision.state import State
 from asyncproc._engines.local import LocalEngine
 from asyncproc._runtime.clock import LoopClock
 from asyncproc._spec.group import Concurrent
-from asyncproc._supervision.bounded import carry_through
+from asyncproc._supervision.bounded import carry_through, end_place
 from asyncproc._supervision.supervisor import Supervisor
 
 if TYPE_CHECKING:
@@ -115,16 +115,10 @@ class Root:
         try:
             await self.supervisor.until(place, lambda: place.view.finished)
         except asyncio.CancelledError:
-            await self.end(place, by)
+            await end_place(self.supervisor, place, by)
             raise
         assert place.view.exit is not None
         return place.view.exit
-
-    async def end(self, place: Place, by: str) -> None:
-        """End a place although the caller has been cancelled; cancelled once more, kill it."""
-        self.supervisor.post(StopAsked(place.id, OWN, by))
-        task = self.loop.create_task(self.supervisor.until(place, lambda: place.view.finished))
-        await carry_through(task, lambda: self.supervisor.post(KillAsked(place.id, by)))
 
     def retire(self, place: Place) -> None:
         """An ended node may be forgotten when others have come."""

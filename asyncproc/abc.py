@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from asyncproc._core.exit import Exit
+    from asyncproc._core.lifecycle.loop_times import LoopReport
     from asyncproc._core.snapshot import Snapshot
     from asyncproc._core.supervision.action import Rung
 
@@ -21,12 +22,14 @@ class Order:
     Attributes:
         path: the node's path, e.g. ``app/build/index``. incarnation: which run of the node, from 1.
         round: which pass through the tree, from 1. level: depth; 0 for a single item as root.
+        held: whether its parent holds it at each phase.
     """
 
     path: str
     incarnation: int
     round: int
     level: int
+    held: bool = False
 
     @property
     def name(self) -> str:
@@ -44,6 +47,9 @@ class Watcher(Protocol):
 
     def on_credit(self, count: int) -> None:
         """The child has taken *count* bytes of what was sent to it."""
+
+    def on_report(self, report: LoopReport) -> None:
+        """How long the child's loops took so far; told when it was asked for, and at the end of one that loops."""
 
     def on_question(self, question: Question) -> None: ...
     def on_exit(self, exit: Exit, result: Any) -> None: ...
@@ -89,6 +95,9 @@ class Child(Protocol):
 
     def abandon(self) -> None:
         """Give it up: ``on_exit`` comes at once, with ``killed``."""
+
+    def ask_for_report(self) -> None:
+        """Ask how long its loops took; the answer comes as ``on_report``, when the child can give one."""
 
     def send_value(self, value: object) -> int:
         """Send a value without blocking; returns its size in bytes.

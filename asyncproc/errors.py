@@ -29,6 +29,8 @@ __all__ = [
     "Fault",
     "InternalError",
     "NameTaken",
+    "PhaseError",
+    "PhaseTimeout",
     "RemoteError",
     "SpecError",
     "StartFailed",
@@ -166,6 +168,26 @@ class CommandError(ChildError):
 
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (str(self), self.exit, self.argv, self.completed), {"__cause__": self.__cause__}
+
+
+class PhaseError(ChildError):
+    """A hook did not keep to what a hook may do.
+
+    Attributes:
+        phase: the phase, e.g. ``"on_start"``; equal to its :class:`asyncproc.Phase`. loop: its number, None outside of loops.
+    """
+
+    def __init__(self, message: str, exit: Exit | None = None, phase: str = "", loop: int | None = None) -> None:
+        super().__init__(message, exit)
+        self.phase = phase
+        self.loop = loop
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (str(self), self.exit, self.phase, self.loop), {"__cause__": self.__cause__}
+
+
+class PhaseTimeout(PhaseError, TimeoutError):
+    """A phase took longer than its limit in ``timeouts``."""
 
 
 class RemoteError(ChildError):

@@ -26,7 +26,7 @@ class Reason(Enum):
     SKIPPED = "skipped"
 
 
-class Phase(Enum):
+class Phase(str, Enum):
     """Where in its life a child's code stands."""
 
     ON_START = "on_start"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from asyncproc._core.lifecycle.action import PHASES
 from asyncproc._core.names import name_fault
 from asyncproc.errors import Fault
 
@@ -40,6 +41,38 @@ def _positive_or_none(value: object) -> str | None:
 
 def _positive(value: object) -> str | None:
     return "must be an int >= 1" if value is None else _positive_or_none(value) and "must be an int >= 1"
+
+
+def _count(value: object) -> str | None:
+    well = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return None if well else "must be an int >= 0"
+
+
+def _count_or_none(value: object) -> str | None:
+    return None if value is None or _count(value) is None else "must be an int >= 0, or None for until stopped"
+
+
+def _setup(value: object) -> str | None:
+    return None if value is None or hasattr(value, "adds_arguments") else "must be a Setup"
+
+
+def _timeouts(value: object) -> str | None:
+    if not isinstance(value, Mapping):
+        return "must be a mapping of phases to seconds"
+    for phase, limit in value.items():
+        if phase not in PHASES:
+            return f"knows {', '.join(PHASES)}; not {phase!r}"
+        if limit is not None and not (_is_number(limit) and limit > 0):
+            return f"{phase} must be > 0 seconds, or None"
+    return None
+
+
+def _ready(value: object) -> str | None:
+    return (
+        None
+        if value in (None, "call")
+        else "must be 'call', or None: what else the contract has is not supported by this version"
+    )
 
 
 def _one_of(*allowed: object) -> Check:
@@ -156,6 +189,12 @@ HONOURED: dict[str, tuple[Collection[str], Check]] = {
     "started": (EVERY, _callable_or_none),
     "ended": (EVERY, _callable_or_none),
     "on_stop": (LOOPED, _one_of("cancel", "finish")),
+    "setup": (LOOPED, _setup),
+    "loops": (LOOPED, _count_or_none),
+    "join_in": (LOOPED, _seconds_or_none),
+    "retries": (LOOPED, _count),
+    "timeouts": (LOOPED, _timeouts),
+    "ready": (LOOPED, _ready),
     "env": (OS, _env),
     "inherit_env": (OS, _flag),
     "cwd": (OS, _path),
@@ -176,8 +215,9 @@ HONOURED: dict[str, tuple[Collection[str], Check]] = {
 }
 
 NOT_YET: dict[str, Collection[str]] = {
-    **dict.fromkeys(("backoff", "needs", "essential", "ready", "alive", "resources", "schedule", "watch", "engine"), EVERY),
-    **dict.fromkeys(("setup", "join_in", "retries", "timeouts", "heartbeat"), LOOPED),
+    **dict.fromkeys(("backoff", "needs", "essential", "alive", "resources", "schedule", "watch", "engine"), EVERY),
+    "ready": EVERY - LOOPED,
+    "heartbeat": LOOPED,
     **dict.fromkeys(("user", "group", "max_memory", "trust"), OS),
     **dict.fromkeys(("pty", "detach", "policy"), COMMANDS),
 }
@@ -185,7 +225,6 @@ NOT_YET: dict[str, Collection[str]] = {
 
 ONLY_VALUE: dict[str, tuple[Collection[str], object]] = {
     "restart": (EVERY, "temporary"),
-    "loops": (LOOPED, 1),
     "lag": ({CONCURRENT}, 0),
 }
 """Options of which this version supports their default alone."""
@@ -202,7 +241,7 @@ def option_faults(kind: str, path: str, options: Mapping[str, Any]) -> list[Faul
 
 
 def _rule(kind: str, field: str, value: object) -> str | None:
-    if field in HONOURED:
+    if field in HONOURED and (kind in HONOURED[field][0] or kind not in NOT_YET.get(field, ())):
         kinds, check = HONOURED[field]
         return check(value) if kind in kinds else _not_for(kind, kinds)
     if field in ONLY_VALUE:

@@ -271,6 +271,9 @@ class Stillborn:
     def abandon(self) -> None:
         """It has ended."""
 
+    def ask_for_report(self) -> None:
+        """It has ended."""
+
     def send_value(self, value: object) -> int:
         return 0
 

@@ -12,8 +12,9 @@ from asyncproc._engines.provision import difference, directory, environment, lim
 from asyncproc._ipc.codec import encode_call
 from asyncproc._runtime.bootstrap import describe
 from asyncproc._runtime.chain import Chain, host_path
+from asyncproc._runtime.lifecycle import hooks_of, terms_of
 from asyncproc._spec.base import Described
-from asyncproc._spec.leaf import Body, is_async
+from asyncproc._spec.leaf import Body
 
 if TYPE_CHECKING:
     from asyncproc._runtime.stdio import Streams
@@ -32,8 +33,8 @@ def first_message(spec: Body[Any], order: Order, chain: Chain, streams: Streams)
     """
     described = spec._asyncproc
     options = described.options
-    call = encode_call(_portable(spec).work, described.args, described.kwargs)
-    loop = is_async(spec.work)
+    call = encode_call(_portable(spec).work, described.args, described.kwargs, hooks_of(spec))
+    loop = spec.needs_loop
     setting = (
         streams.places,
         directory(options.get("cwd")),
@@ -44,7 +45,17 @@ def first_message(spec: Body[Any], order: Order, chain: Chain, streams: Streams)
     )
     metadata = plain_metadata(options.get("metadata", {})) or None
     main_file = getattr(sys.modules.get("__main__"), "__file__", None)
-    work = (order.path, order.incarnation, order.round, order.level, metadata, loop, main_file, call)
+    work = (
+        order.path,
+        order.incarnation,
+        order.round,
+        order.level,
+        metadata,
+        loop,
+        main_file,
+        call,
+        terms_of(spec, order.held),
+    )
     return describe(setting, work), loop, b"cloudpickle" in call
 
 

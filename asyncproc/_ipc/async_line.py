@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 from asyncproc._ipc.codec import decode, encode
 from asyncproc._ipc.frame import ACKNOWLEDGED, ANSWER, REFUSAL, VALUE, WINDOW
 from asyncproc._ipc.link import Counts, Link, control, opened
-from asyncproc.errors import ChannelBroken, Stopping
+from asyncproc.errors import ChannelBroken
 
 
 class AsyncLine:
@@ -26,21 +25,20 @@ class AsyncLine:
         self._waiters: list[asyncio.Future[None]] = []
         self._task: asyncio.Task[Any] | None = None
 
-    def run(self, target: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Call *target* on a loop of its own and await it."""
+    def run(self, main: Callable[[], Any]) -> Any:
+        """Await what *main* gives, on a loop of its own."""
         uvloop = sys.modules.get("uvloop")
         with asyncio.Runner(loop_factory=uvloop.new_event_loop if uvloop else None) as runner:
-            return runner.run(self._main(target, args, kwargs))
+            return runner.run(self._main(main))
 
-    async def _main(self, target: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    async def _main(self, main: Callable[[], Any]) -> Any:
         self._loop = asyncio.get_running_loop()
         self._stop_asked = asyncio.Event()
         self._task = asyncio.current_task()
-        signal.signal(signal.SIGTERM, self._on_term)
         self._loop.add_reader(self._link.socket.fileno(), self._readable)
         self._handle(self._link.read(False) if self._link.early else [])
         try:
-            return await target(*args, **kwargs)
+            return await main()
         finally:
             self._loop.remove_reader(self._link.socket.fileno())
 
@@ -58,29 +56,39 @@ class AsyncLine:
                 number = int.from_bytes(body[:4], "little")
                 if number in self._answers:  # else who asked has given up
                     self._answers[number] = kind, body[4:]
-            elif (message := control(body))[0] == "stop":
-                self._stop(message[1])
             else:
-                self._counts.sent -= message[1]
+                self._obey(*control(body))
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
 
-    def _stop(self, cancel: bool) -> None:
-        self._stop_asked.set()
-        self._link.tell(ACKNOWLEDGED)
-        if cancel and self._task is not None:
-            self._task.cancel("asked to end")
+    def _obey(self, word: str, what: Any = None) -> None:
+        if word == "stop":
+            self._stop_asked.set()
+            self._link.tell(ACKNOWLEDGED)
+            if self._link.on_stop(what) and self._task is not None:
+                self._task.cancel("asked to end")
+        elif word == "credit":
+            self._counts.sent -= what
+        else:
+            self._link.on_report()
 
-    def _on_term(self, number: int, stack: object) -> None:
-        """Raise where code of the child runs; where the loop waits, nobody would hear it (uvloop drops it): cancel instead."""
-        signal.signal(number, signal.SIG_IGN)  # once: clean-up is not to be cut by a second one
-        runs = asyncio.current_task(self._loop)
-        if runs is not self._task and self._task is not None:
+    @property
+    def running(self) -> bool:
+        """Whether code of the main task runs, so that something can be raised there. Where the loop waits, nobody would hear it
+        (uvloop drops it)."""
+        return asyncio.current_task(self._loop) is self._task
+
+    @property
+    def waits(self) -> bool:
+        """Whether the loop waits, or runs nothing that could be told."""
+        return asyncio.current_task(self._loop) is None
+
+    def cancel(self) -> None:
+        """Let the main task be cancelled when the loop runs again; from a signal handler or another thread."""
+        if self._task is not None:
             self._loop.call_soon_threadsafe(self._task.cancel, "asked to end")
-        if runs is not None:
-            raise Stopping("asked to end")
 
     @property
     def stopping(self) -> bool:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any, TypeAlias
 
-    Call: TypeAlias = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
+    Call: TypeAlias = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any], Any]
 
 
 def encode(value: object, what: str = "value") -> bytes:
@@ -61,28 +61,35 @@ def decode(data: bytes | memoryview, what: str = "value") -> object:
         raise DecodeError(f"{what}: cannot be rebuilt here: {error_text(error)}") from error
 
 
-def encode_call(target: Callable[..., object], args: Sequence[object], kwargs: Mapping[str, object]) -> bytes:
+def encode_call(
+    target: Callable[..., object], args: Sequence[object], kwargs: Mapping[str, object], setup: object = None
+) -> bytes:
     """Turn a call into bytes, all of it in one pickle: an object that two arguments share is still shared on arrival.
+
+    Args:
+        setup: hooks that go with the target; None without any.
 
     Raises:
         EncodeError: as :func:`encode`; the text begins with the part to blame, e.g. ``argument 2 of digest``.
     """
     try:
-        return dumps((target, tuple(args), dict(kwargs)))
+        return dumps((target, tuple(args), dict(kwargs), setup))
     except Exception as error:
         from asyncproc._ipc.culprit import explain, parts_of_call
 
-        raise EncodeError(explain(parts_of_call(target, args, kwargs), error)) from error
+        raise EncodeError(
+            explain([*parts_of_call(target, args, kwargs), *([] if setup is None else [("setup", setup)])], error)
+        ) from error
 
 
 def decode_call(data: bytes | memoryview, what: str = "call") -> Call:
-    """Rebuild what :func:`encode_call` made, as target, positional and keyword arguments.
+    """Rebuild what :func:`encode_call` made, as target, positional and keyword arguments, and setup.
 
     Raises:
         DecodeError: as :func:`decode`, or the bytes are no call.
     """
     call = decode(data, what)
-    if not (type(call) is tuple and len(call) == 3 and callable(call[0])):
+    if not (type(call) is tuple and len(call) == 4 and callable(call[0])):
         raise DecodeError(f"{what}: is no call, but a {type_name(type(call))}")
     return call
 

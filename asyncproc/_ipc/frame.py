@@ -27,7 +27,7 @@ WINDOW = 1 << 20
 """Bytes of values that may be on their way to a receiver that has not taken them yet."""
 
 CONTROL, PART, VALUE, RESULT, ERROR, SPAWN, QUESTION, ANSWER, REFUSAL = range(1, 10)
-READY, ACKNOWLEDGED, CREDIT = range(1, 4)
+READY, ACKNOWLEDGED, CREDIT, FELL, REPORT = range(1, 6)
 """Tags of what a child tells in a CONTROL frame, a msgpack array; see :mod:`asyncproc._ipc.message`."""
 
 

@@ -7,6 +7,7 @@ a stop that it does not hear comes as a signal half a second later.
 
 from __future__ import annotations
 
+from _struct import Struct
 from _thread import allocate_lock
 
 from asyncproc._ipc.codec import decode, encode
@@ -15,9 +16,11 @@ from asyncproc._ipc.frame import (
     ANSWER,
     CONTROL,
     CREDIT,
+    FELL,
     QUESTION,
     QUESTION_HEADER,
     REFUSAL,
+    REPORT,
     VALUE,
     WINDOW,
     FrameReader,
@@ -35,12 +38,13 @@ if TYPE_CHECKING:
 
 _MSG_DONTWAIT = 0x40
 _READ_SIZE = 1 << 15
+_DOUBLE = Struct(">d")
 
 
 class Link:
     """What both kinds of line stand on."""
 
-    __slots__ = ("_asked", "_frame_lock", "_reader", "_value_lock", "early", "line", "socket")
+    __slots__ = ("_asked", "_frame_lock", "_reader", "_value_lock", "early", "line", "on_report", "on_stop", "socket")
 
     def __init__(self, sock: socket, early: list[tuple[int, bytes]]) -> None:
         self.socket = sock
@@ -50,6 +54,8 @@ class Link:
         self._frame_lock = allocate_lock()  # whole frames
         self._value_lock = allocate_lock()  # whole values: a control frame may stand between two parts
         self.line: Callable[[], Any] = self._plain_line
+        self.on_stop: Callable[[bool], bool] = _as_asked
+        self.on_report: Callable[[], object] = _nothing
 
     def _plain_line(self) -> PlainLine:
         return PlainLine(self)
@@ -61,6 +67,15 @@ class Link:
     def credit(self, count: int) -> None:
         """Say that *count* bytes of values have been taken."""
         self._write(frame(CONTROL, b"\x92" + bytes((CREDIT, 0xCE)) + count.to_bytes(4, "big")))
+
+    def fell(self, phase: int, loop: int) -> None:
+        """Say where the error was raised that comes next."""
+        self._write(frame(CONTROL, bytes((0x93, FELL, phase, 0xCF)) + loop.to_bytes(8, "big")))
+
+    def report(self, count: int, *seconds: float) -> None:
+        """Say how long the loops took: total, median, fastest, slowest, last."""
+        numbers = b"".join(b"\xcb" + _DOUBLE.pack(number) for number in seconds)
+        self._write(frame(CONTROL, bytes((0x97, REPORT, 0xCF)) + count.to_bytes(8, "big") + numbers))
 
     def value(self, kind: int, body: bytes) -> None:
         """Send a value of any size."""
@@ -163,13 +178,17 @@ class PlainLine:
                 leads = not self._reading
                 self._reading = True
                 if not leads:
-                    turn = allocate_lock()
-                    turn.acquire()
-                    self._waiting.append(turn)
+                    turn = self._queue_up()
             if leads:
                 self._read(left)
             else:
                 turn.acquire(True, -1 if left is None else left)
+
+    def _queue_up(self) -> LockType:
+        turn = allocate_lock()
+        turn.acquire()
+        self._waiting.append(turn)
+        return turn
 
     def _read(self, patience: float | None) -> None:
         """Take the next frames and wake whoever waits; only the thread that has set ``_reading``."""
@@ -195,21 +214,45 @@ class PlainLine:
                 number = int.from_bytes(body[:4], "little")
                 if number in self._answers:  # else who asked has given up
                     self._answers[number] = kind, body[4:]
-            elif (message := control(body))[0] == "stop":
-                self._stopping = True
-                self._cut = self._cut or message[1]
-                self._link.tell(ACKNOWLEDGED)
             else:
-                self._counts.sent -= message[1]
+                self._obey(*control(body))
+
+    def _obey(self, word: str, what: Any = None) -> None:
+        if word == "stop":
+            self._stopping = True
+            self._cut = self._link.on_stop(what) or self._cut
+            self._link.tell(ACKNOWLEDGED)
+        elif word == "credit":
+            self._counts.sent -= what
+        else:
+            self._link.on_report()
 
     @property
     def stopping(self) -> bool:
+        self.look()
+        return self._stopping
+
+    def look(self) -> None:
+        """Hear what has been sent, without waiting."""
         with self._state:
             leads = not self._reading and not self._gone
             self._reading = self._reading or leads
         if leads:
             self._read(0)
-        return self._stopping
+
+    def listen(self) -> None:
+        """Hear whatever is sent, as it comes, until the manager has gone; for a thread of its own."""
+        while not self._gone:
+            _wait_until(self._link.socket, writable=False)  # without leading: who looks between two loops must not find it led
+            with self._state:
+                leads = not self._reading
+                self._reading = True
+                if not leads:
+                    turn = self._queue_up()
+            if leads:
+                self._read(0)
+            else:
+                turn.acquire()
 
     def wait_stopping_blocking(self, timeout: float | None) -> bool:
         return self._until(lambda: self._stopping or self._gone, timeout)
@@ -277,6 +320,13 @@ class PlainLine:
 
     async def receive(self) -> Any:
         return await _in_thread(self.receive_blocking, None)
+
+
+def _as_asked(cut: bool) -> bool:
+    return cut
+
+
+def _nothing() -> None: ...
 
 
 def opened(kind: int, body: bytes) -> Any:

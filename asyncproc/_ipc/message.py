@@ -27,7 +27,25 @@ class Credit(msgspec.Struct, frozen=True, array_like=True, tag=frame.CREDIT):
     count: int
 
 
-Message: TypeAlias = Ready | Acknowledged | Credit
+class Fell(msgspec.Struct, frozen=True, array_like=True, tag=frame.FELL):
+    """Where the error was raised that comes next: the place of its phase in ``PHASES``, and the loop, 0 for none."""
+
+    phase: int
+    loop: int
+
+
+class Report(msgspec.Struct, frozen=True, array_like=True, tag=frame.REPORT):
+    """How long the child's loops took."""
+
+    count: int
+    total: float
+    median: float
+    fastest: float
+    slowest: float
+    last: float
+
+
+Message: TypeAlias = Ready | Acknowledged | Credit | Fell | Report
 _decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
 
 

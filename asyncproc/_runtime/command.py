@@ -99,6 +99,9 @@ class CommandChild:
         self._link.children.pop(self._number, None)
         self._settle(Reason.LOST, killed=True)
 
+    def ask_for_report(self) -> None:
+        """A command has no loops."""
+
     def send_value(self, value: object) -> int:
         raise EncodeError(f"{self._order.path} is a command: it has no channel to send a {type(value).__name__} on")
 

@@ -15,6 +15,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from asyncproc._core.exit import Exit, Phase, Reason
+from asyncproc._core.lifecycle.action import PHASES
+from asyncproc._core.lifecycle.loop_times import LoopReport
 from asyncproc._core.supervision.action import Rung
 from asyncproc._ipc.channel import Channel
 from asyncproc._ipc.codec import decode, encode
@@ -43,6 +45,7 @@ class ProcessChild:
         "_channel",
         "_chain",
         "_error",
+        "_fell",
         "_index",
         "_link",
         "_loop",
@@ -77,6 +80,7 @@ class ProcessChild:
         self._cancels = True
         self._error: BaseException | None = None
         self._outcome: tuple[int, bytes] | None = None
+        self._fell: tuple[int, int] | None = None
         self._broken: asyncio.TimerHandle | None = None
         self._channel = Channel(loop, sock, self._on_frame, self._on_channel_end)
         link.children[number] = self
@@ -142,7 +146,14 @@ class ProcessChild:
             watcher.on_question(Asked(self._channel, body))
 
     def _on_message(self, body: bytes, watcher: Watcher) -> None:
-        from asyncproc._ipc.message import Acknowledged, Credit, Ready, decode_message  # msgspec: 5 ms that a first start waits
+        from asyncproc._ipc.message import (
+            Acknowledged,
+            Credit,
+            Fell,
+            Ready,
+            Report,
+            decode_message,
+        )  # msgspec: 5 ms that a first start waits
 
         try:
             message = decode_message(body)
@@ -158,6 +169,12 @@ class ProcessChild:
                 watcher.on_acknowledged()
             case Credit(count):
                 watcher.on_credit(count)
+            case Fell(phase, loop):
+                self._fell = phase, loop
+            case Report():
+                name = "" if self._order is None else f"{self._order.name} loop times report"
+                seconds = message.total, message.median, message.fastest, message.slowest, message.last
+                watcher.on_report(LoopReport(name, message.count, *seconds))
 
     def _on_channel_end(self, error: DecodeError | None) -> None:
         if self._broken is None:
@@ -202,6 +219,9 @@ class ProcessChild:
         self._channel.value(VALUE, body)
         return len(body)
 
+    def ask_for_report(self) -> None:
+        self._channel.control("report")
+
     def send_credit(self, count: int) -> None:
         self._channel.control("credit", count)
 
@@ -229,13 +249,18 @@ class ProcessChild:
             self._order.incarnation,
             reason,
             pid=self.pid,
-            phase=Phase.LOOP if error is not None and self._ready else None,
+            phase=self._phase if error is not None else None,
+            loop=self._fell[1] or None if error is not None and self._fell is not None else None,
             duration=self._loop.time() - self._started,
             stderr_tail=self._streams.stderr_tail(),
             **facts,
         )
         self._streams.finish()
         self._watcher.on_exit(exit, result)
+
+    @property
+    def _phase(self) -> Phase | None:
+        return Phase(PHASES[self._fell[0]]) if self._fell is not None and self._fell[0] < len(PHASES) else None
 
     def _result(self) -> tuple[Any, BaseException | None]:
         if self._outcome is None:

@@ -46,7 +46,11 @@ class LoopOptions(Options, total=False):
     """Options of what runs a target."""
 
     loops: int | None
+    join_in: float | None
+    retries: int
     on_stop: Literal["cancel", "finish"]
+    timeouts: Mapping[str, float | None]
+    ready: Literal["call"] | None
 
 
 class OsOptions(TypedDict, total=False):

@@ -11,12 +11,34 @@ import sys
 from _contextvars import ContextVar
 from _thread import allocate_lock
 
-from asyncproc.errors import StateError
+from asyncproc.errors import Fault, SpecError, StateError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import logging
+    import threading
     from collections.abc import Callable
-    from typing import Any, Protocol
+    from typing import Any, Never, Protocol, TypeVarTuple, Unpack
+
+    from asyncproc._core.lifecycle.arguments import Arguments
+    from asyncproc._core.lifecycle.loop_times import LoopReport
+    from asyncproc._core.lifecycle.machine import LifecycleMachine
+
+    Ts = TypeVarTuple("Ts")
+
+    class Life(Protocol):
+        """The way of a child through its phases; see :mod:`asyncproc._runtime.lifecycle`."""
+
+        machine: LifecycleMachine
+        arguments: Arguments
+        last_result: Any
+        error: BaseException | None
+
+        def rejoin(self) -> None: ...
+        def ready(self) -> None: ...
+        def background(
+            self, target: Callable[..., Any], args: tuple[Any, ...], name: str | None, loops: int | None
+        ) -> threading.Thread: ...
 
     class Line(Protocol):
         """A child's connection to its manager."""
@@ -33,6 +55,10 @@ if TYPE_CHECKING:
         def ask_blocking(self, service: int, question: object, timeout: float | None) -> Any: ...
 
 
+class Finishing(BaseException):
+    """Raised by ``force_finish()``, where it is called."""
+
+
 class Current:
     """A child's view of itself. Read-only; get it from :func:`current` inside the child.
 
@@ -40,21 +66,21 @@ class Current:
         name: the node's name. path: its path in the tree, e.g. ``app/build/index``.
         incarnation: which run of the node this is, from 1. round: which pass through the tree, from 1.
         level: depth in the tree: 0 for a single item as root, 1 in the root group.
-        current_loop: the loop that runs, from 1. loops: how many there are to be.
         metadata: what the spec said, joined with name, pid, current_loop and loops.
     """
 
-    __slots__ = ("_line", "_metadata", "_vars", "current_loop", "incarnation", "level", "loops", "name", "path", "round")
+    __slots__ = ("_life", "_line", "_metadata", "_vars", "incarnation", "level", "name", "path", "round")
 
-    def __init__(self, line: Line, path: str, incarnation: int, round: int, level: int, metadata: dict[str, Any]) -> None:
+    def __init__(
+        self, life: Life, line: Line, path: str, incarnation: int, round: int, level: int, metadata: dict[str, Any]
+    ) -> None:
+        self._life = life
         self._line = line
         self.path = path
         self.name = path.rpartition("/")[2]
         self.incarnation = incarnation
         self.round = round
         self.level = level
-        self.current_loop = 1
-        self.loops: int | None = 1
         self._vars: Vars | None = None
         self._metadata = metadata
 
@@ -78,6 +104,97 @@ class Current:
         """A new dict on each call."""
         own = {"name": self.name, "pid": self.pid, "current_loop": self.current_loop, "loops": self.loops}
         return {"remove_on_process_join": True, **self._metadata, **own}
+
+    # --- its loops ------------------------------------------------------------------------------------------------------
+
+    @property
+    def current_loop(self) -> int:
+        """The loop that runs, or ran last, from 1; 0 before the first."""
+        return self._life.machine.number
+
+    @property
+    def loops(self) -> int | None:
+        """How many there are to be; None until it is asked to end."""
+        return self._life.machine.loops
+
+    @property
+    def is_last_loop(self) -> bool:
+        """Whether no loop comes after this one, as far as is known now."""
+        return self._life.machine.is_last_loop
+
+    @property
+    def last_loop_time(self) -> float | None:
+        """Seconds that the loop took which was completed last; None before."""
+        return self._life.machine.times.last
+
+    @property
+    def last_result(self) -> Any:
+        """What the loop returned which was completed last; None before."""
+        return self._life.last_result
+
+    @property
+    def kwargs(self) -> dict[str, Any]:
+        """The keyword arguments of this loop, as far as they have been given by now. A new dict on each call."""
+        return dict(self._life.arguments.now())
+
+    @property
+    def error(self) -> BaseException | None:
+        """In OnFinish: what made it end; None when nothing did."""
+        return self._life.error
+
+    def loop_report(self, title: str | None = None) -> LoopReport:
+        """How long its loops took so far.
+
+        Args:
+            title: of the report, instead of "NAME loop times report".
+        """
+        return self._life.machine.times.report(f"{self.name} loop times report" if title is None else title)
+
+    def rejoin(self) -> None:
+        """End after this loop: its AfterLoop and OnFinish still run, and the child has finished well. From any phase or thread.
+
+        Before the first loop: none begins.
+        """
+        self._life.rejoin()
+
+    def force_finish(self) -> Never:
+        """End this phase here, without AfterLoop: OnFinish runs, and the child has finished well, with its last loop's result.
+
+        Raises:
+            BaseException: always, to leave the phase; not to be caught.
+        """
+        raise Finishing("force_finish() leaves the phase by this exception: let it through")
+
+    def ready(self) -> None:
+        """Say that this child is ready, if it was started with ``ready="call"``; else it is when OnStart is through."""
+        self._life.ready()
+
+    def background(
+        self, target: Callable[[Unpack[Ts]], object], /, *args: Unpack[Ts], name: str | None = None, loops: int | None = 1
+    ) -> threading.Thread:
+        """Start a daemon thread that calls *target* so many times (None: until the child ends).
+
+        Its failure is the child's failure. One with several loops is let end its present one when the child has ended, for
+        up to 5 s; one that calls once is not waited for: ``join()`` it in OnFinish if its work must be done.
+
+        Raises:
+            SpecError: *target* cannot be called, or *loops* is negative.
+        """
+        if not callable(target) or not (loops is None or (isinstance(loops, int) and loops >= 0)):
+            field, value = ("loops", loops) if callable(target) else ("target", target)
+            rule = "must be an int >= 0, or None" if field == "loops" else "must be callable"
+            raise SpecError([Fault(self.path, f"background {field}", value, rule)])
+        thread: threading.Thread = self._life.background(target, args, name, loops)
+        return thread
+
+    @property
+    def log(self) -> logging.LoggerAdapter[logging.Logger]:
+        """A logger that bears the node's path."""
+        import logging
+
+        return logging.LoggerAdapter(logging.getLogger("asyncproc.child"), {"node": self.path})
+
+    # --- its manager ----------------------------------------------------------------------------------------------------
 
     @property
     def stopping(self) -> bool:

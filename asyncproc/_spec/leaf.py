@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from collections.abc import Coroutine as CoroutineType
@@ -11,11 +10,19 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVarTuple, Unpack, overload
 from asyncproc._core import options as kinds
 from asyncproc._core.names import legal
 from asyncproc._spec.base import Described, LoopOptions, ProcessOptions, Spec
+from asyncproc._spec.callables import is_async, name_of, runs_on_loop
 from asyncproc._spec.current import BlockingCurrent, Current, current
+from asyncproc._spec.setup import ARGUMENTS, Setup, hook_fault
 from asyncproc.errors import Fault, SpecError
 
 if TYPE_CHECKING:
+    import logging
+    import threading
+    from typing import Never
+
     from typing_extensions import TypeVar
+
+    from asyncproc._core.lifecycle.loop_times import LoopReport
 
     T = TypeVar("T", default=Any)
 else:
@@ -42,7 +49,6 @@ RESERVED = frozenset(
     | {"on_start", "before_loop", "loop", "after_loop", "on_finish"}
 )
 """What the framework keeps on ``self`` of the class form."""
-HOOKS = ("on_start", "before_loop", "after_loop", "on_finish")
 
 
 class Body(Spec[T]):
@@ -74,11 +80,7 @@ class Body(Spec[T]):
         if described.target is None:
             if method is None:
                 faults.append(Fault(path, "target", None, "is needed, or a class with a method `loop`"))
-            faults += [
-                Fault(path, hook, type(self).__name__, "is not supported by this version")
-                for hook in HOOKS
-                if hasattr(type(self), hook)
-            ]
+            faults += _hook_faults(path, self)
         elif not callable(described.target):
             faults.append(Fault(path, "target", described.target, "must be callable"))
         elif method is not None:
@@ -100,7 +102,22 @@ class Body(Spec[T]):
     def work(self) -> Callable[..., Any]:
         """What is called in the child."""
         target = self._asyncproc.target
-        return self.loop if target is None else target  # type: ignore[attr-defined]  # the class form has one
+        return self.loop if target is None else target
+
+    @property
+    def needs_loop(self) -> bool:
+        """Whether the child needs an event loop: its target or any of its hooks is async."""
+        if is_async(self.work) or any(runs_on_loop(getattr(self, hook)) for hook in self.own_hooks):
+            return True
+        setup = self._asyncproc.options.get("setup")
+        return setup is not None and setup.runs_on_loop
+
+    @property
+    def own_hooks(self) -> list[str]:
+        """The phases that the class form has methods for."""
+        if self._asyncproc.target is not None:
+            return []
+        return [phase for phase in ARGUMENTS if hasattr(type(self), phase)]
 
     if TYPE_CHECKING:
         # In the child, `self` answers as current() does; nothing of it can be assigned to.
@@ -113,11 +130,31 @@ class Body(Spec[T]):
         @property
         def loops(self) -> int | None: ...
         @property
+        def is_last_loop(self) -> bool: ...
+        @property
+        def last_loop_time(self) -> float | None: ...
+        @property
+        def log(self) -> logging.LoggerAdapter[logging.Logger]: ...
+        def loop_report(self, title: str | None = None) -> LoopReport: ...
+        def rejoin(self) -> None: ...
+        def force_finish(self) -> Never: ...
+        def ready(self) -> None: ...
+        def background(
+            self, target: Callable[[Unpack[Ts]], object], /, *args: Unpack[Ts], name: str | None = None, loops: int | None = 1
+        ) -> threading.Thread: ...
+        @property
         def metadata(self) -> dict[str, Any]: ...
         @property
         def sync(self) -> BlockingCurrent: ...
         async def send(self, value: object) -> None: ...
         async def receive(self) -> Any: ...
+
+        # The phases, for subclasses to define; plain or async.
+        def on_start(self) -> object: ...
+        def before_loop(self) -> object: ...
+        def loop(self, *args: Any, **kwargs: Any) -> T | Awaitable[T]: ...
+        def after_loop(self, result: T) -> object: ...
+        def on_finish(self) -> object: ...
 
     else:  # hidden from checkers: a __new__ would stand before the overloads of __init__, and __getattr__ would allow any name
 
@@ -134,7 +171,7 @@ class Body(Spec[T]):
 
         def __getattr__(self, name: str) -> Any:
             # In the child, `self` answers as current() does; in the owner it is a description and has none of this.
-            if name in RESERVED and name not in ("loop", *HOOKS):
+            if name in RESERVED and name not in ("loop", *ARGUMENTS):
                 return getattr(_view(self), name)
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
@@ -146,23 +183,6 @@ def _view(spec: Body[Any]) -> Current:
         raise AttributeError(f"{type(spec).__name__} runs nowhere yet: ask its handle") from None
 
 
-def name_of(target: Any) -> str:
-    """What a callable is called."""
-    while isinstance(target, functools.partial):
-        target = target.func
-    found = getattr(target, "__name__", None)
-    return found if isinstance(found, str) else type(target).__name__
-
-
-def is_async(target: Any) -> bool:
-    """Whether calling *target* gives something to await; also for partials and objects with an async ``__call__``."""
-    while isinstance(target, functools.partial):
-        target = target.func
-    if inspect.iscoroutinefunction(target):
-        return True
-    return not inspect.isroutine(target) and not isinstance(target, type) and inspect.iscoroutinefunction(type(target).__call__)
-
-
 def _spelling_fault(spec: Body[Any], kwargs: object, options: Mapping[str, Any]) -> Fault | None:
     name = spec.made_name
     if "target" in options or "args" in options:
@@ -171,6 +191,17 @@ def _spelling_fault(spec: Body[Any], kwargs: object, options: Mapping[str, Any])
     if kwargs is not None and not isinstance(kwargs, Mapping):
         return Fault(name, "kwargs", kwargs, "must be a mapping of the target's keyword arguments")
     return None
+
+
+def _hook_faults(path: str, spec: Body[Any]) -> list[Fault]:
+    """What is wrong with the methods of the class form."""
+    faults = []
+    for phase in spec.own_hooks:
+        rule = hook_fault(phase, getattr(spec, phase), ARGUMENTS[phase][1:])
+        if rule is not None:
+            rule = rule.replace("(", "(self, ").replace(", )", ")")
+            faults.append(Fault(path, phase, getattr(type(spec), phase), rule))
+    return faults
 
 
 def _argument_faults(path: str, described: Described) -> list[Fault]:
@@ -202,7 +233,14 @@ def missing_faults(path: str, spec: Spec[Any]) -> list[Fault]:
     described = spec._asyncproc
     if isinstance(spec, Body) and described.target is None:
         return spec._faults(path)
-    return [] if described.missing is None else [Fault(path, "args", described.args, described.missing)]
+    if described.missing is None or (isinstance(spec, Body) and _may_be_added_to(spec)):
+        return []
+    return [Fault(path, "args", described.args, described.missing)]
+
+
+def _may_be_added_to(spec: Body[Any]) -> bool:
+    setup: Setup | None = spec._asyncproc.options.get("setup")
+    return setup is not None and setup.adds_arguments
 
 
 class Process(Body[T]):
@@ -222,7 +260,9 @@ class Process(Body[T]):
         cls._defaults = {**cls._defaults, **defaults}
 
     @overload
-    def __init__(self, **options: Unpack[ProcessOptions]) -> None: ...
+    def __init__(
+        self, *, kwargs: Mapping[str, Any] | None = None, setup: Setup | None = None, **options: Unpack[ProcessOptions]
+    ) -> None: ...
     @overload
     def __init__(
         self,
@@ -230,11 +270,18 @@ class Process(Body[T]):
         /,
         *args: Unpack[Ts],
         kwargs: None = None,
+        setup: None = None,
         **options: Unpack[ProcessOptions],
     ) -> None: ...
     @overload
     def __init__(
-        self, target: Callable[[Unpack[Ts]], T], /, *args: Unpack[Ts], kwargs: None = None, **options: Unpack[ProcessOptions]
+        self,
+        target: Callable[[Unpack[Ts]], T],
+        /,
+        *args: Unpack[Ts],
+        kwargs: None = None,
+        setup: None = None,
+        **options: Unpack[ProcessOptions],
     ) -> None: ...
     @overload
     def __init__(
@@ -243,11 +290,32 @@ class Process(Body[T]):
         /,
         *args: Any,
         kwargs: Mapping[str, Any],
+        setup: Setup | None = None,
         **options: Unpack[ProcessOptions],
     ) -> None: ...
     @overload
     def __init__(
-        self, target: Callable[..., T], /, *args: Any, kwargs: Mapping[str, Any], **options: Unpack[ProcessOptions]
+        self,
+        target: Callable[..., T],
+        /,
+        *args: Any,
+        kwargs: Mapping[str, Any],
+        setup: Setup | None = None,
+        **options: Unpack[ProcessOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        target: Callable[..., CoroutineType[Any, Any, T]],
+        /,
+        *args: Any,
+        kwargs: None = None,
+        setup: Setup,
+        **options: Unpack[ProcessOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self, target: Callable[..., T], /, *args: Any, kwargs: None = None, setup: Setup, **options: Unpack[ProcessOptions]
     ) -> None: ...
     def __init__(  # type: ignore[misc]  # *args of a TypeVarTuple has no type that an implementation could give
         self, target: Any = None, /, *args: Unpack[Ts], kwargs: Mapping[str, Any] | None = None, **options: Any
@@ -265,7 +333,9 @@ class Thread(Body[T]):
         cls._defaults = {**cls._defaults, **defaults}
 
     @overload
-    def __init__(self, **options: Unpack[LoopOptions]) -> None: ...
+    def __init__(
+        self, *, kwargs: Mapping[str, Any] | None = None, setup: Setup | None = None, **options: Unpack[LoopOptions]
+    ) -> None: ...
     @overload
     def __init__(
         self,
@@ -273,11 +343,18 @@ class Thread(Body[T]):
         /,
         *args: Unpack[Ts],
         kwargs: None = None,
+        setup: None = None,
         **options: Unpack[LoopOptions],
     ) -> None: ...
     @overload
     def __init__(
-        self, target: Callable[[Unpack[Ts]], T], /, *args: Unpack[Ts], kwargs: None = None, **options: Unpack[LoopOptions]
+        self,
+        target: Callable[[Unpack[Ts]], T],
+        /,
+        *args: Unpack[Ts],
+        kwargs: None = None,
+        setup: None = None,
+        **options: Unpack[LoopOptions],
     ) -> None: ...
     @overload
     def __init__(
@@ -286,11 +363,32 @@ class Thread(Body[T]):
         /,
         *args: Any,
         kwargs: Mapping[str, Any],
+        setup: Setup | None = None,
         **options: Unpack[LoopOptions],
     ) -> None: ...
     @overload
     def __init__(
-        self, target: Callable[..., T], /, *args: Any, kwargs: Mapping[str, Any], **options: Unpack[LoopOptions]
+        self,
+        target: Callable[..., T],
+        /,
+        *args: Any,
+        kwargs: Mapping[str, Any],
+        setup: Setup | None = None,
+        **options: Unpack[LoopOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        target: Callable[..., CoroutineType[Any, Any, T]],
+        /,
+        *args: Any,
+        kwargs: None = None,
+        setup: Setup,
+        **options: Unpack[LoopOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self, target: Callable[..., T], /, *args: Any, kwargs: None = None, setup: Setup, **options: Unpack[LoopOptions]
     ) -> None: ...
     def __init__(  # type: ignore[misc]  # *args of a TypeVarTuple has no type that an implementation could give
         self, target: Any = None, /, *args: Unpack[Ts], kwargs: Mapping[str, Any] | None = None, **options: Any
@@ -308,7 +406,9 @@ class Coroutine(Body[T]):
         cls._defaults = {**cls._defaults, **defaults}
 
     @overload
-    def __init__(self, **options: Unpack[LoopOptions]) -> None: ...
+    def __init__(
+        self, *, kwargs: Mapping[str, Any] | None = None, setup: Setup | None = None, **options: Unpack[LoopOptions]
+    ) -> None: ...
     @overload
     def __init__(
         self,
@@ -316,11 +416,28 @@ class Coroutine(Body[T]):
         /,
         *args: Unpack[Ts],
         kwargs: None = None,
+        setup: None = None,
         **options: Unpack[LoopOptions],
     ) -> None: ...
     @overload
     def __init__(
-        self, target: Callable[..., Awaitable[T]], /, *args: Any, kwargs: Mapping[str, Any], **options: Unpack[LoopOptions]
+        self,
+        target: Callable[..., Awaitable[T]],
+        /,
+        *args: Any,
+        kwargs: Mapping[str, Any],
+        setup: Setup | None = None,
+        **options: Unpack[LoopOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        target: Callable[..., Awaitable[T]],
+        /,
+        *args: Any,
+        kwargs: None = None,
+        setup: Setup,
+        **options: Unpack[LoopOptions],
     ) -> None: ...
     def __init__(  # type: ignore[misc]  # *args of a TypeVarTuple has no type that an implementation could give
         self, target: Any = None, /, *args: Unpack[Ts], kwargs: Mapping[str, Any] | None = None, **options: Any

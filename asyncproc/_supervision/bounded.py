@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from asyncproc._core.supervision.event import OWN, KillAsked, StopAsked
+
+if TYPE_CHECKING:
+    from asyncproc._supervision.place import Place
+    from asyncproc._supervision.supervisor import Supervisor
+
+
+async def end_place(supervisor: Supervisor, place: Place, by: str) -> None:
+    """End a place although the caller has been cancelled; cancelled once more, kill it."""
+    supervisor.post(StopAsked(place.id, OWN, by))
+    task = supervisor.loop.create_task(supervisor.until(place, lambda: place.view.finished))
+    await carry_through(task, lambda: supervisor.post(KillAsked(place.id, by)))
 
 
 async def carry_through(task_or_future: asyncio.Future[Any], hurry: Callable[[], object]) -> None:

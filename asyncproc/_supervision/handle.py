@@ -8,12 +8,14 @@ from collections.abc import AsyncIterator, Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Self, cast
 
 from asyncproc._core import options as kinds
-from asyncproc._core.exit import Exit, Reason
+from asyncproc._core.exit import Exit, Phase, Reason
+from asyncproc._core.lifecycle.loop_times import LoopReport
 from asyncproc._core.results import Results
-from asyncproc._core.supervision.event import OWN, KillAsked, StopAsked
+from asyncproc._core.supervision.event import OWN, KillAsked, RunAsked, StopAsked
 from asyncproc._core.supervision.state import State
 from asyncproc._core.transition import Transition
 from asyncproc._spec.base import Spec
+from asyncproc._supervision.gate import BeforeLoop, hold_of, next_step
 from asyncproc._supervision.outcome import error_of, results_of
 from asyncproc.errors import StartFailed, StateError
 
@@ -75,6 +77,20 @@ class Handle(Generic[T_co]):
         return self._place.view.state
 
     @property
+    def phase(self) -> Phase | None:
+        """The phase that it is known to be in; None for a group, a command, and what does not run.
+
+        Children do not tell each phase. Of one that is held it is where it stands or stood last; of any other OnStart until it
+        is ready, and then the loop.
+        """
+        place = self._place
+        if place.spec._asyncproc.kind not in kinds.LOOPED or place.child is None:
+            return None
+        if place.hold is not None and place.hold.phase:
+            return Phase(place.hold.phase)
+        return Phase.LOOP if place.view.ready else Phase.ON_START
+
+    @property
     def ready(self) -> bool:
         """Whether the present incarnation is, or was, ready."""
         return self._place.view.ready
@@ -122,6 +138,8 @@ class Handle(Generic[T_co]):
         place = self._place
         self._require_loop()
         place.awaited = True
+        if place.hold is not None and place.hold.lenient:
+            place.hold.let_go()
         await self._supervisor.until(place, lambda: place.view.finished)
         assert place.view.exit is not None
         return place.view.exit
@@ -140,11 +158,14 @@ class Handle(Generic[T_co]):
         finally:
             place.starting = False
         exit = place.view.exit
-        if place.view.ready or exit is None or exit.reason is Reason.FINISHED:
+        unsaid = place.spec._asyncproc.options.get("ready") is not None and not place.said_ready
+        if exit is None or ((place.view.ready or exit.reason is Reason.FINISHED) and not unsaid):
             return
         place.awaited = True
         error = error_of(place, exit)
         if error is None:
+            if unsaid:
+                raise StartFailed(f"{_start_text(exit)} (it never called ready())", exit)
             return
         if not exit.failed:
             raise error
@@ -195,6 +216,28 @@ class Handle(Generic[T_co]):
         self._place.awaited = True
         return await self.wait()
 
+    def rejoin(self) -> None:
+        """Ask it to end after its present loop, however long that takes, and not to come back; does not wait.
+
+        Its AfterLoop and OnFinish run; its exit is *stopped*, and awaiting it gives its result.
+        """
+        self._require_loop()
+        self._supervisor.post(StopAsked(self._place.id, None, "handle.rejoin()"))
+
+    async def restart(self) -> None:
+        """Start it (again): one that runs is stopped first. Returns when the new incarnation is ready.
+
+        Raises:
+            StartFailed: it ended badly before it was ready. StateError: its group does not run.
+        """
+        self._require_loop()
+        if not self._place.view.idle:
+            await self.stop()
+        if self._place.hold is not None:
+            self._place.hold.begin()
+        self._supervisor.demand(RunAsked(self._place.id))
+        await self.wait_ready()
+
     def signal(self, number: str | int) -> None:
         """Send a signal to its process.
 
@@ -239,6 +282,47 @@ class Handle(Generic[T_co]):
         if kind not in kinds.LOOPED:
             raise StateError(f"node {self.path}: is a {kind}, which has no channel to send or receive values on")
         return self._place.mailbox()
+
+    # --- its loops ------------------------------------------------------------------------------------------------------
+
+    def steps(self) -> AsyncIterator[BeforeLoop]:
+        """Step a held child loop by loop: gives the gate before each, and asking for the next one lets it run.
+
+        Ends when no further loop comes; then the child is held before OnFinish until its gate was entered, or somebody waits
+        for its end.
+
+        Raises:
+            StateError: it is not held, or has not been started by its OnStart gate.
+        """
+        hold_of(self, "steps()")
+        return self._steps()
+
+    async def _steps(self) -> AsyncIterator[BeforeLoop]:
+        gate: BeforeLoop | None = None
+        while (gate := await next_step(self, gate)) is not None:
+            yield gate
+
+    async def loop_report(self) -> LoopReport:
+        """How long its loops took so far, or in its last incarnation.
+
+        A plain function that is one loop answers only when it asks for something itself; any other child at once.
+
+        Raises:
+            StateError: it is a command or a group, or has not run.
+        """
+        self._require_loop()
+        place = self._place
+        if place.spec._asyncproc.kind not in kinds.LOOPED:
+            raise StateError(f"node {self.path}: is a {place.spec._asyncproc.kind}, which has no loops")
+        if place.child is not None:
+            place.report = None
+            place.child.ask_for_report()
+            await self._supervisor.until(place, lambda: place.report is not None or place.child is None)
+        if place.report is not None:
+            return place.report
+        if place.view.exit is None:
+            raise StateError(f"node {self.path}: has not run, it is {self.state.value}")
+        return LoopReport(f"{self.name} loop times report", 0, 0.0, 0.0, 0.0, 0.0, 0.0)
 
     # --- looking --------------------------------------------------------------------------------------------------------
 

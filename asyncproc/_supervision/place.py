@@ -11,8 +11,10 @@ from asyncproc.errors import StateError
 
 if TYPE_CHECKING:
     from asyncproc._core.exit import Exit
+    from asyncproc._core.lifecycle.loop_times import LoopReport
     from asyncproc._core.supervision.record import NodeView
     from asyncproc._spec.base import Spec
+    from asyncproc._supervision.gate import Hold
     from asyncproc._supervision.supervisor import Supervisor
     from asyncproc.abc import Alarm, Child, Question
 
@@ -21,7 +23,8 @@ class Place:
     """One node."""
 
     __slots__ = (
-        "awaited", "callbacks", "child", "id", "left", "level", "mail", "members", "parent", "path", "result", "spec",
+        "awaited", "callbacks", "child", "hold", "id", "left", "level", "mail", "members", "parent", "path", "report", "result",
+        "said_ready", "spec",
         "starting", "timers", "view", "waiting",
     )  # fmt: skip
 
@@ -37,9 +40,12 @@ class Place:
         self.child: Child | None = None
         self.result: Any = None
         self.awaited = False  # somebody has asked, or will be told, how it ended
+        self.said_ready = False  # its present incarnation has said so; ending well counts as ready as well
         self.starting = False  # somebody will be told if it ends before it is ready
         self.left = False  # its last incarnation could not be ended, and was given up
         self.mail: Mail | None = None
+        self.hold: Hold | None = None  # of one that its parent holds at each phase
+        self.report: LoopReport | None = None  # the last that its child has told
         self.timers: dict[Timer, Alarm] = {}
         self.waiting: list[Callable[[], bool]] = []
 
@@ -73,6 +79,8 @@ class Incarnation:
         self._supervisor.post(Spawned(self.place.id, self._number, pid))
 
     def on_ready(self) -> None:
+        if self.place.view.incarnation == self._number:
+            self.place.said_ready = True
         self._supervisor.post(Readied(self.place.id, self._number))
 
     def on_acknowledged(self) -> None:
@@ -85,6 +93,11 @@ class Incarnation:
     def on_credit(self, count: int) -> None:
         if self.place.mail is not None and self.place.view.incarnation == self._number:
             self.place.mail.credited(count)
+
+    def on_report(self, report: LoopReport) -> None:
+        if self.place.view.incarnation == self._number:
+            self.place.report = report
+            self._supervisor.wake(self.place)
 
     def on_question(self, question: Question) -> None:
         if self.place.view.incarnation != self._number:

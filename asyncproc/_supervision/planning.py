@@ -20,12 +20,13 @@ _LADDER = {
 }
 
 
-def plan_of(spec: Spec[Any], name: str, grace: float | None) -> Plan:
+def plan_of(spec: Spec[Any], name: str, grace: float | None, held: bool = False) -> Plan:
     """The plan of a spec and all below it.
 
     Args:
         name: what the node is called.
         grace: for nodes that do not say their own.
+        held: whether its parent holds it at each phase.
     """
     described = spec._asyncproc
     options = described.options
@@ -46,6 +47,8 @@ def plan_of(spec: Spec[Any], name: str, grace: float | None) -> Plan:
         grace=grace,
         start_timeout=options.get("start_timeout", 30.0),
         timeout=options.get("timeout"),
+        join_in=options.get("join_in"),
+        held=held,
     )
 
 

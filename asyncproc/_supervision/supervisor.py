@@ -19,7 +19,9 @@ from asyncproc._core.supervision.event import Added, Event, Forgotten, NodeId, R
 from asyncproc._core.supervision.machine import TreeMachine
 from asyncproc._core.supervision.state import State
 from asyncproc._core.transition import Transition
+from asyncproc._ipc.frame import GATES
 from asyncproc._spec.group import members_of
+from asyncproc._supervision.gate import Gates, Hold
 from asyncproc._supervision.place import Incarnation, Place
 from asyncproc._supervision.planning import plan_of
 from asyncproc.abc import Order
@@ -63,7 +65,7 @@ class Supervisor:
         self.places: dict[NodeId, Place] = {}
         self.by_path: dict[str, Place] = {}
         self.subscribers: list[Subscriber] = []
-        self.services: dict[int, Service] = {}
+        self.services: dict[int, Service] = {GATES: Gates()}
         self.journal: Callable[[Event, float], None] | None = None
         self.on_close: list[Callable[[], None]] = []
         self._mailbox: deque[Event] = deque()
@@ -107,13 +109,16 @@ class Supervisor:
 
     # --- the tree -------------------------------------------------------------------------------------------------------
 
-    def add(self, spec: Spec[Any], parent: Place, name: str) -> Place:
-        """Put a new subtree below *parent*."""
+    def add(self, spec: Spec[Any], parent: Place, name: str, held: bool = False) -> Place:
+        """Put a new subtree below *parent*; *held*: it is a leaf whose phases wait for gates."""
         level = 0 if parent is self.root else parent.level + 1
-        return self._add(spec, parent, name, level)
+        place = self._add(spec, parent, name, level, held)
+        if held:
+            place.hold = Hold(self, place)
+        return place
 
-    def _add(self, spec: Spec[Any], parent: Place | None, name: str, level: int) -> Place:
-        plan = plan_of(spec, name, self.grace)
+    def _add(self, spec: Spec[Any], parent: Place | None, name: str, level: int, held: bool = False) -> Place:
+        plan = plan_of(spec, name, self.grace, held)
         first = NodeId(self._next_id)
         self._next_id += plan.size
         self.demand(Added(first, None if parent is None else parent.id, plan))
@@ -168,7 +173,7 @@ class Supervisor:
                 self._move(place, action)
             case Ready():
                 self._cancel_timer(place, Timer.START)
-                self._wake(place)
+                self.wake(place)
             case Finish():
                 self._finish(place)
             case _:
@@ -178,7 +183,9 @@ class Supervisor:
         self._call_back(place, "starting")
         place.result = None
         place.left = False
-        order = Order(place.path, action.incarnation, action.round, place.level)
+        place.report = None
+        place.said_ready = False
+        order = Order(place.path, action.incarnation, action.round, place.level, place.hold is not None)
         place.child = self.engine.start(place.spec, order, Incarnation(self, place, action.incarnation))
         if place.mail is not None:
             place.mail.connect(place.child)
@@ -199,6 +206,8 @@ class Supervisor:
             place.child = None
             if place.mail is not None:
                 place.mail.disconnect()
+        if place.hold is not None and move.after in (State.STOPPING, State.ENDED):
+            place.hold.let_go()
         if self.subscribers:
             transition = Transition(place.path, move.incarnation, move.before, move.after, move.time, move.exit)
             for subscriber in list(self.subscribers):
@@ -207,7 +216,7 @@ class Supervisor:
             self._call_back(place, "started")
         if move.after is State.ENDED and move.incarnation:
             self._call_back(place, "ended")
-        self._wake(place)
+        self.wake(place)
 
     def _finish(self, place: Place) -> None:
         exit = place.view.exit
@@ -216,7 +225,7 @@ class Supervisor:
         told = place.awaited or (place.starting and not place.view.ready)
         if exit is not None and exit.failed and not told and self._was_started(place):
             log.error("%s", exit.explain(), exc_info=exit.error)
-        self._wake(place)
+        self.wake(place)
 
     def _was_started(self, place: Place) -> bool:
         """Whether somebody started it; what a plan's member fails by comes out of the run."""
@@ -224,7 +233,8 @@ class Supervisor:
 
     # --- who waits ------------------------------------------------------------------------------------------------------
 
-    def _wake(self, place: Place) -> None:
+    def wake(self, place: Place) -> None:
+        """Let everyone look again who waits for something of this node."""
         if place.waiting:
             place.waiting = [still_waits for still_waits in place.waiting if still_waits()]
 

@@ -24,7 +24,7 @@ from typing import Any, TypeAlias
 
 from asyncproc._manager import Manager
 from asyncproc._spec.base import Spec
-from asyncproc._spec.leaf import is_async
+from asyncproc._spec.callables import is_async
 from asyncproc.cli.complaint import Complaint, faults_of
 from asyncproc.errors import SpecError
 

@@ -38,7 +38,7 @@ from asyncproc._ipc.codec import decode_call, encode
 while size := sys.stdin.buffer.read(8):
     data = sys.stdin.buffer.read(int.from_bytes(size, "big"))
     try:
-        target, args, kwargs = decode_call(data)
+        target, args, kwargs, _ = decode_call(data)
         reply = encode((True, target(*args, **kwargs)), "reply")
     except Exception as error:
         reply = encode((False, f"{type(error).__name__}: {error}"))

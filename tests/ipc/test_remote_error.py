@@ -31,7 +31,7 @@ from asyncproc._ipc.remote_error import pack_error
 exec("class Error(Exception): pass", vars(sys.modules.setdefault("only_there", types.ModuleType("only_there"))))
 while size := sys.stdin.buffer.read(8):
     try:
-        target, args, kwargs = decode_call(sys.stdin.buffer.read(int.from_bytes(size, "big")))
+        target, args, kwargs, _ = decode_call(sys.stdin.buffer.read(int.from_bytes(size, "big")))
         target(*args, **kwargs)
     except BaseException as error:
         reply = pack_error(error)

@@ -203,7 +203,7 @@ async def test_wrong_defaults_of_a_class_with_its_own_init_are_told() -> None:
         def __init__(self) -> None:
             pass
 
-        def on_start(self) -> None: ...
+        def before_loop(self, number: int) -> None: ...  # type: ignore[override]
         def loop(self) -> int:
             return 1
 
@@ -211,7 +211,7 @@ async def test_wrong_defaults_of_a_class_with_its_own_init_are_told() -> None:
         for call in (manager.run(Wrong()), manager.start(Wrong()), manager.run(Sequential(Wrong(), name="s"))):
             with pytest.raises(SpecError) as caught:
                 await call
-            assert [fault.field for fault in caught.value.faults] == ["nice", "on_start"]
+            assert [fault.field for fault in caught.value.faults] == ["nice", "before_loop"]
 
 
 # --- what a child has, and has not --------------------------------------------------------------------------------------------
@@ -255,7 +255,8 @@ OURS = {
         "._ipc.remote_error", "._ipc.async_line", "._runtime", "._runtime.bootstrap", "._runtime.forking", "._runtime.kernel",
         "._runtime.keeper", "._runtime.launcher_main", "._runtime.limits", "._runtime.template_main",
         "._runtime.warden_main", "._spec",
-        "._spec.current", ".errors",
+        "._spec.current", ".errors", "._runtime.lifecycle", "._runtime.entered", "._core.lifecycle",
+        *(f"._core.lifecycle.{part}" for part in ("action", "event", "machine", "arguments", "loop_times")),
     )
 }  # fmt: skip
 """What a child may have of this package."""

@@ -104,7 +104,7 @@ async def test_await_raises_the_childs_own_exception(spec: Any) -> None:
         handle = await manager.start(spec, name="bad")
         with pytest.raises(ValueError, match="oh") as caught:
             await handle
-        assert "node app/bad, phase loop, incarnation 1" in caught.value.__notes__
+        assert "node app/bad, phase loop, loop 1, incarnation 1" in caught.value.__notes__
         exit = await handle.wait()
         assert exit.reason is Reason.CRASHED and exit.error is caught.value
         assert exit.explain().startswith("app/bad crashed") and "ValueError: oh" in exit.explain()

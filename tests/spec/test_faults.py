@@ -29,6 +29,12 @@ def faults_of(make: Callable[[], object]) -> list[tuple[str, str, object]]:
     return [(path, field, value) for path, field, value, _ in caught.value.faults]
 
 
+class WithHook(Process[int]):
+    def after_loop(self) -> None: ...  # type: ignore[override]
+    def loop(self) -> int:
+        return 1
+
+
 MISSING: Any = object()
 TABLE: dict[str, tuple[Callable[[], object], tuple[str, str, object]]] = {
     "two given names": (
@@ -82,18 +88,12 @@ TABLE: dict[str, tuple[Callable[[], object], tuple[str, str, object]]] = {
     "multiprocessing's habit": (lambda: Process(target=plain, args=("a",)), ("Process", "target", plain)),  # type: ignore[call-overload]
     "args alone": (lambda: Process(plain, args=("a",)), ("plain", "args", ("a",))),  # type: ignore[call-overload]
     "kwargs that are no mapping": (lambda: Process(plain, kwargs=[1]), ("plain", "kwargs", [1])),  # type: ignore[call-overload]
-    "a hook of a later version": (lambda: WithHook(), ("WithHook", "on_start", "WithHook")),
+    "a hook with the wrong signature": (lambda: WithHook(), ("WithHook", "after_loop", WithHook.after_loop)),
     "a target beside a loop": (lambda: Meter(plain, "a"), ("plain", "target", plain)),
 }
 
 
 class Meter(Process[int]):
-    def loop(self) -> int:
-        return 1
-
-
-class WithHook(Process[int]):
-    def on_start(self) -> None: ...
     def loop(self) -> int:
         return 1
 
@@ -109,7 +109,7 @@ def test_a_fault_is_told_with_path_field_and_value(make: Callable[[], object], f
 
 def test_all_faults_are_told_at_once() -> None:
     """Of one spec, and of the members that a group cannot take."""
-    wrong: Any = {"grace": -1, "umask": "x", "nmae": "a", "restart": "always", "loops": 3, "shell": True}
+    wrong: Any = {"grace": -1, "umask": "x", "nmae": "a", "restart": "always", "loops": -3, "shell": True}
     assert [(field, value) for _, field, value in faults_of(lambda: Process(plain, "a", **wrong))] == list(wrong.items())
     members: Any = (3, Process(plain, "a", name="a"), "x", Process(plain, "b", name="a"))
     found = faults_of(lambda: Concurrent(*members, limit=0, on_failure="no"))  # type: ignore[arg-type]

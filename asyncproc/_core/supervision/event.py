@@ -21,6 +21,7 @@ class Timer(Enum):
     START = "start"  # not ready in time
     TIMEOUT = "timeout"  # one incarnation took too long
     RUNG = "rung"  # the next rung of the ladder
+    JOIN = "join"  # it has run as long as it was to
     REAP = "reap"  # killed, and still not reported as ended
 
 
@@ -57,6 +58,14 @@ class Spawned:
 @dataclass(frozen=True, slots=True)
 class Readied:
     """The leaf is ready to do its work."""
+
+    node: NodeId
+    incarnation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """The parent has let the leaf go that it held at its first phase: from now on its start takes its own time."""
 
     node: NodeId
     incarnation: int
@@ -122,4 +131,6 @@ class Forgotten:
     node: NodeId
 
 
-Event: TypeAlias = Added | RunAsked | Spawned | Readied | Acknowledged | Exited | StopAsked | KillAsked | TimerFired | Forgotten
+Event: TypeAlias = (
+    Added | RunAsked | Spawned | Released | Readied | Acknowledged | Exited | StopAsked | KillAsked | TimerFired | Forgotten
+)

@@ -101,7 +101,14 @@ class Life:
 
     def _start(self, leaf: Node) -> None:
         self.actions.append(Start(leaf.id, leaf.incarnation, leaf.round))
-        if leaf.plan.start_timeout is not None:
+        if leaf.plan.join_in is not None:
+            self._wait(leaf, Timer.JOIN, self.now + leaf.plan.join_in)
+        if not leaf.plan.held:
+            self.release(leaf)
+
+    def release(self, leaf: Node) -> None:
+        """Its start takes its own time now, and nobody else's."""
+        if leaf.plan.start_timeout is not None and leaf.state is State.STARTING:
             self._wait(leaf, Timer.START, self.now + leaf.plan.start_timeout)
 
     def _open(self, group: Group) -> None:
@@ -158,6 +165,16 @@ class Life:
         """Its time is over, or that in which it should have been ready."""
         node.cause = Cause(Reason.TIMED_OUT)
         self._wind_down(node, timeout_of(node.path))
+
+    def join(self, leaf: Leaf) -> None:
+        """It has run as long as it was to: it ends after its current work, and well. Within its grace, that is."""
+        if leaf.descent is not None:
+            self.out_of_time(leaf)
+            return
+        leaf.descent = Descent(leaf.plan.ladder)
+        self.climb(leaf, self.now)
+        if leaf.plan.grace is not None:
+            self._wait(leaf, Timer.JOIN, self.now + leaf.plan.grace)
 
     def _wind_down(self, node: Node, ending: Ending) -> None:
         node.cause = node.cause or ending.cause

@@ -18,6 +18,7 @@ from asyncproc._core.supervision.event import (
     KillAsked,
     NodeId,
     Readied,
+    Released,
     RunAsked,
     Spawned,
     StopAsked,
@@ -185,16 +186,21 @@ class TreeMachine:
             case Timer.TIMEOUT:
                 if node.state is not State.STOPPING:
                     self._life.out_of_time(node)
+            case Timer.JOIN:
+                if node.state is not State.STOPPING:
+                    self._life.join(self._leaf(event.node))
             case _:
                 leaf = self._leaf(event.node)
                 if leaf.descent is not None and leaf.descent.serial == event.serial:
                     self._life.climb(leaf, max(self._life.now, leaf.descent.due))
 
-    def _reported(self, leaf: Leaf, event: Spawned | Readied | Acknowledged | Exited) -> None:
+    def _reported(self, leaf: Leaf, event: Spawned | Released | Readied | Acknowledged | Exited) -> None:
         match event:
             case Spawned():
                 leaf.spawned, leaf.pid = True, event.pid
                 self._life.climb(leaf, self._life.now)  # what was asked of it while it was being made
+            case Released():
+                self._life.release(leaf)
             case Readied():
                 self._life.ready(leaf)
             case Acknowledged():

@@ -31,6 +31,8 @@ class Plan:
         grace: seconds between asking and killing; 0 kills at once, None waits for ever.
         start_timeout: seconds until ready, None without limit; leaves only.
         timeout: seconds of one incarnation, None without limit.
+        join_in: seconds of one incarnation after which it is to end after its current work, None without limit; leaves only.
+        held: whether its start waits for its parent, so that ``start_timeout`` begins when it is released.
         limit: members that run at once, None for all; CONCURRENT only.
         continues: whether the members go on when one has failed.
     """
@@ -44,6 +46,8 @@ class Plan:
     timeout: float | None = None
     limit: int | None = None
     continues: bool = False
+    join_in: float | None = None
+    held: bool = False
 
     @property
     def size(self) -> int:

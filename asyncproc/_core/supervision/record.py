@@ -71,6 +71,10 @@ class NodeView(Protocol):
         """How it last ended (or was skipped); None before."""
 
     @property
+    def idle(self) -> bool:
+        """Whether a new run may have it."""
+
+    @property
     def finished(self) -> bool:
         """Whether it has ended for good: only another RunAsked brings it back."""
 

@@ -1,0 +1,1 @@
+"""The lifecycle machine: what has happened to a child's phases in, which comes next out."""

@@ -1,0 +1,114 @@
+"""What a hook may give to be entered now and left later: a generator, or a context manager; plain or async."""
+
+from __future__ import annotations
+
+from types import AsyncGeneratorType, GeneratorType
+
+from asyncproc.errors import PhaseError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+
+class Entered:
+    """One of them. Both calls may give something to await.
+
+    Attributes:
+        enter: runs it up to where it gives its value.
+        leave: runs the rest, with the error that it is left by, or None. An error that it swallows is not undone.
+    """
+
+    __slots__ = ("enter", "leave")
+
+    def __init__(self, enter: Callable[[], Any], leave: Callable[[BaseException | None], Any]) -> None:
+        self.enter = enter
+        self.leave = leave
+
+
+def enterable(value: Any, hook: Any) -> Entered | None:
+    """What is to be entered, if it is something of that kind."""
+    kind = type(value)
+    if kind is GeneratorType:
+        generator = _Generator(value, hook)
+        return Entered(generator.enter, generator.leave)
+    if kind is AsyncGeneratorType:
+        async_generator = _AsyncGenerator(value, hook)
+        return Entered(async_generator.enter, async_generator.leave)
+    if hasattr(kind, "__aenter__") and hasattr(kind, "__aexit__"):
+        return Entered(value.__aenter__, _leaver(value.__aexit__))
+    if hasattr(kind, "__enter__") and hasattr(kind, "__exit__"):
+        return Entered(value.__enter__, _leaver(value.__exit__))
+    return None
+
+
+def _leaver(leave: Callable[..., Any]) -> Callable[[BaseException | None], Any]:
+    def leave_by(error: BaseException | None) -> Any:
+        return leave(None, None, None) if error is None else leave(type(error), error, error.__traceback__)
+
+    return leave_by
+
+
+class _Generator:
+    def __init__(self, generator: Any, hook: Any) -> None:
+        self._generator = generator
+        self._hook = hook
+
+    def enter(self) -> Any:
+        for value in self._generator:
+            return value
+        raise _unyielded(self._hook)
+
+    def leave(self, error: BaseException | None) -> None:
+        try:
+            if error is None:
+                next(self._generator)
+            else:
+                self._generator.throw(error)
+        except StopIteration:
+            return
+        except BaseException as raised:
+            if raised is error:
+                return
+            raise
+        self._generator.close()
+        raise _yielded_again(self._hook)
+
+
+class _AsyncGenerator:
+    def __init__(self, generator: Any, hook: Any) -> None:
+        self._generator = generator
+        self._hook = hook
+
+    async def enter(self) -> Any:
+        async for value in self._generator:
+            return value
+        raise _unyielded(self._hook)
+
+    async def leave(self, error: BaseException | None) -> None:
+        try:
+            if error is None:
+                await anext(self._generator)
+            else:
+                await self._generator.athrow(error)
+        except StopAsyncIteration:
+            return
+        except BaseException as raised:
+            if raised is error:
+                return
+            raise
+        await self._generator.aclose()
+        raise _yielded_again(self._hook)
+
+
+def _unyielded(hook: Any) -> PhaseError:
+    return PhaseError(f"hook {_name(hook)} is a generator that ended without a yield: it must yield once")
+
+
+def _yielded_again(hook: Any) -> PhaseError:
+    return PhaseError(f"hook {_name(hook)} is a generator that yielded twice: it must yield once")
+
+
+def _name(hook: Any) -> str:
+    return getattr(hook, "__qualname__", type(hook).__qualname__)
