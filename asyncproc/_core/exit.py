@@ -6,7 +6,7 @@ An :class:`Exit` is a value: it is raised (as one of :mod:`asyncproc.errors`) on
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class Reason(Enum):
     SKIPPED = "skipped"
 
 
-class Phase(str, Enum):
+class Phase(StrEnum):
     """Where in its life a child's code stands."""
 
     ON_START = "on_start"

@@ -487,11 +487,13 @@ def run_plain(life: Life, go_async: Callable[[Calls, Any], Any]) -> Any:
                 awaits = value is not None and hasattr(type(value), "__await__")
             except BaseException as error:
                 life.inside = False
-                call, args, kwargs = play.throw(error)
+                raised = error
+            else:
+                if awaits:
+                    break
+                call, args, kwargs = play.send(value)
                 continue
-            if awaits:
-                break
-            call, args, kwargs = play.send(value)
+            call, args, kwargs = play.throw(raised)  # out here: what it raises must not seem to come from this
     except StopIteration as end:
         return end.value
     return go_async(play, value)
@@ -510,16 +512,13 @@ async def run_on_loop(life: Life, play: Calls | None = None, value: Any = None) 
                 value = call(*args, **kwargs)
                 if value is not None and hasattr(type(value), "__await__"):
                     value = await value
+                raised = None
             except BaseException as error:
-                life.inside = False
-                if life.cancelled:
-                    await _take_back(life, not _is_cancellation(error))
-                call, args, kwargs = play.throw(error)
-            else:
-                life.inside = False
-                if life.cancelled:
-                    await _take_back(life, True)
-                call, args, kwargs = play.send(value)
+                raised = error
+            life.inside = False
+            if life.cancelled:
+                await _take_back(life, raised is None or not _is_cancellation(raised))
+            call, args, kwargs = play.send(value) if raised is None else play.throw(raised)
     except StopIteration as end:
         return end.value
 

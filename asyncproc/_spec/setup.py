@@ -93,12 +93,18 @@ class Setup:
             if hook is None:
                 return take
             rule = hook_fault(phase, hook, ARGUMENTS[phase])
+            if rule is None and phase in (AFTER_LOOP, ON_FINISH) and _yields(hook):
+                rule = "must be a function: what is entered there cannot be left later"
             if rule is not None:
                 raise SpecError([Fault("setup", phase, hook, rule)])
             self._hooks[phase].append((hook, passes_on))
             return hook
 
         return take
+
+
+def _yields(hook: Callable[..., Any]) -> bool:
+    return inspect.isgeneratorfunction(hook) or inspect.isasyncgenfunction(hook)
 
 
 def hook_fault(phase: str, hook: object, arguments: tuple[str, ...]) -> str | None:

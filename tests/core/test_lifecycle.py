@@ -158,7 +158,7 @@ def test_events_and_actions_have_names() -> None:
     assert {repr(action) for action in ACTIONS} >= {"START", "END"}
 
 
-# --- keyword arguments ----------------------------------------------------------------------------------------------------------
+# --- keyword arguments ------------------------------------------------------------------------------------------------
 
 
 def test_later_wins() -> None:
@@ -192,7 +192,7 @@ def test_what_a_gate_gives_after_a_loop_is_for_the_next() -> None:
     assert arguments.now() == {}
 
 
-# --- loop times -----------------------------------------------------------------------------------------------------------------
+# --- loop times -------------------------------------------------------------------------------------------------------
 
 
 def test_report_tells_of_all_loops_and_takes_the_median_of_the_last() -> None:
