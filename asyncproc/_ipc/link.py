@@ -10,7 +10,7 @@ from __future__ import annotations
 from _thread import allocate_lock
 
 from asyncproc._ipc.codec import decode, encode
-from asyncproc._ipc.frame import ACKNOWLEDGED, CONTROL, CREDIT, VALUE, WINDOW, FrameReader, frame, split
+from asyncproc._ipc.frame import ACKNOWLEDGED, CONTROL, CREDIT, VALUE, WINDOW, FrameReader, bare, frame, split
 from asyncproc.errors import ChannelBroken, Stopping
 
 TYPE_CHECKING = False
@@ -42,7 +42,7 @@ class Link:
 
     def tell(self, tag: int) -> None:
         """Send a message without content."""
-        self._write(frame(CONTROL, bytes((0x91, tag))))
+        self._write(frame(CONTROL, bare(tag)))
 
     def credit(self, count: int) -> None:
         """Say that *count* bytes of values have been taken."""

@@ -18,7 +18,7 @@ from asyncproc._core.exit import Exit, Phase, Reason
 from asyncproc._core.supervision.action import Rung
 from asyncproc._ipc.channel import Channel
 from asyncproc._ipc.codec import decode, encode
-from asyncproc._ipc.frame import CONTROL, ERROR, RESULT, VALUE
+from asyncproc._ipc.frame import CONTROL, ERROR, READY, RESULT, VALUE, bare
 from asyncproc._ipc.remote_error import unpack_error
 from asyncproc.errors import ChannelBroken, DecodeError
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 SILENT_TOO_LONG = 1.0
 """Seconds that a child may live on after its connection has ended."""
+ONLY_READY = bare(READY)
 
 
 class ProcessChild:
@@ -140,7 +141,10 @@ class ProcessChild:
             self._on_message(body, watcher)
 
     def _on_message(self, body: bytes, watcher: Watcher) -> None:
-        from asyncproc._ipc.message import Acknowledged, Credit, Ready, decode_message  # msgspec: 5 ms that a first start waits
+        if body == ONLY_READY:  # all that most children ever tell; what decodes the rest takes 5 ms to load
+            self._on_ready(watcher)
+            return
+        from asyncproc._ipc.message import Acknowledged, Credit, Ready, decode_message
 
         try:
             message = decode_message(body)
@@ -149,13 +153,16 @@ class ProcessChild:
             return
         match message:
             case Ready():
-                self._ready = True
-                if self.pid is not None:
-                    watcher.on_ready()
+                self._on_ready(watcher)
             case Acknowledged():
                 watcher.on_acknowledged()
             case Credit(count):
                 watcher.on_credit(count)
+
+    def _on_ready(self, watcher: Watcher) -> None:
+        self._ready = True
+        if self.pid is not None:
+            watcher.on_ready()
 
     def _on_channel_end(self, error: DecodeError | None) -> None:
         if self._broken is None:
