@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # the C half of signal: loading that one costs 3 ms
 import _socket
+import gc
 import marshal
 import os
 import select
@@ -111,6 +112,7 @@ class Keeper:
 
     def serve(self) -> None:
         """Work until the manager is gone; does not return."""
+        gc.enable()
         while self.turn(None):
             pass
         kernel.end_all_children()
