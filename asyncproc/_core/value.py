@@ -124,8 +124,11 @@ def fields_of(value: Value) -> dict[str, Any]:
 
 
 def replaced(value: V, **changes: Any) -> V:
-    """A copy with some fields changed."""
-    return type(value)(**{**fields_of(value), **changes})
+    """A copy with some fields changed; the value itself when none is."""
+    for name, change in changes.items():
+        if getattr(value, name) != change:
+            return type(value)(**{**fields_of(value), **changes})
+    return value
 
 
 def _values(value: Any) -> tuple[Any, ...]:

@@ -96,9 +96,10 @@ def test_fields_of_a_kind_below() -> None:
 
 
 def test_replaced() -> None:
-    """A copy with changes; the original stays."""
+    """A copy with changes, and no copy without; the original stays."""
     point = Point(1)
     assert replaced(point, y=9) == Point(1, 9)
+    assert replaced(point, x=1, y=2) is point
     assert point == Point(1)
 
 
