@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Generic, Self, overload
 
 from asyncproc._core.names import name_fault
 from asyncproc._core.options import CONCURRENT, GROUPS, LOOPED
-from asyncproc._core.snapshot import Snapshot
 from asyncproc._core.stop_report import StopReport
 from asyncproc._core.supervision.event import OWN
 from asyncproc._core.supervision.state import State
@@ -23,13 +22,13 @@ from asyncproc._spec.group import Member, as_spec
 from asyncproc._supervision.bounded import end_place
 from asyncproc._supervision.handle import Events, Handle, check_grace, handle_of, require_loop
 from asyncproc._supervision.outcome import error_of, results_of
-from asyncproc._supervision.picture import snapshot_of
 from asyncproc._supervision.planning import kinds_below, tree_faults
 from asyncproc.errors import Fault, NameTaken, SpecError, StateError, UnknownNode
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
 
+    from asyncproc._core.snapshot import Snapshot
     from asyncproc._supervision.place import Place
 
     S = TypeVar("S", default=Any)
@@ -227,9 +226,10 @@ class Manager(Generic[S]):
     async def _run(self, root: Root, spec: Any, rounds: int | None, binding: bool) -> Any:
         own = spec is None
         if own:
+            assert self._tree is not None
+            root.engine.warm_up(kinds_below(self._tree))  # first, as in _place
             place = root.tree
             assert place is not None
-            root.engine.warm_up(kinds_below(place.spec))
         else:
             place = await self._place(root, spec, None, False)
         exit = await root.run(place, rounds, binding, "a cancelled run()")
@@ -273,11 +273,11 @@ class Manager(Generic[S]):
 
     async def _place(self, root: Root, spec: Any, name: str | None, replace: bool) -> Place:
         ran, made = self._checked(root, spec, name, False)
+        root.engine.warm_up(kinds_below(ran))  # first: what follows is loaded while the helpers start
         if made is None:
             made = root.free_name(ran.made_name)
         else:
             await self._make_room(root, f"{root.supervisor.root.path}/{made}", replace)
-        root.engine.warm_up(kinds_below(ran))
         return root.supervisor.add(ran, root.supervisor.root, made)
 
     async def _make_room(self, root: Root, path: str, replace: bool) -> None:
@@ -362,8 +362,9 @@ class Manager(Generic[S]):
 
     def tree(self) -> Snapshot:
         """A consistent picture of all nodes, as data: ``.text()``, ``.json()``."""
-        root = self._known()
-        return snapshot_of(root.supervisor)
+        from asyncproc._supervision.picture import snapshot_of
+
+        return snapshot_of(self._known().supervisor)
 
     def events(self) -> AsyncIterator[Transition]:
         """Every transition from now on, in order, until the manager is closed. A slow reader loses the oldest, counted."""

@@ -12,6 +12,7 @@ import warnings
 import weakref
 from contextlib import suppress
 from contextvars import ContextVar
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from asyncproc._core.exit import Exit
@@ -20,16 +21,15 @@ from asyncproc._core.stop_report import StopReport
 from asyncproc._core.supervision.event import OWN, KillAsked, RunAsked, StopAsked
 from asyncproc._core.supervision.state import State
 from asyncproc._engines.local import LocalEngine
-from asyncproc._runtime.clock import LoopClock
 from asyncproc._spec.group import Concurrent
 from asyncproc._supervision.bounded import carry_through, end_place
-from asyncproc._supervision.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from asyncproc._spec.base import Spec
     from asyncproc._supervision.place import Place
+    from asyncproc._supervision.supervisor import Supervisor
 
 log = logging.getLogger("asyncproc")
 
@@ -85,13 +85,9 @@ class Root:
         self.engine = LocalEngine(self.loop, **engine)
         self.engine.on_lost = lambda: log.warning("%s: its helper processes were lost; the next start gets new ones", name)
         self._closing = asyncio.Event()
-        own = tree is not None and tree._asyncproc.kind in GROUPS
-        root = tree if own and tree is not None else Concurrent(on_failure="continue")
-        self.supervisor = Supervisor(self.loop, self.engine, LoopClock(self.loop), name, root, grace)
-        self.tree: Place | None = self.supervisor.root if own else None
+        self._spec = tree
+        self._grace = grace
         self._numbers: dict[str, int] = {}
-        if tree is not None and not own:
-            self.tree = self.supervisor.add(tree, self.supervisor.root, tree._asyncproc.options.get("name", tree.made_name))
         self._ended: list[Place] = []
         self.closed = False
         self._name = name
@@ -99,6 +95,30 @@ class Root:
         self._task = self.loop.create_task(self._live(), name=f"asyncproc {name}")
         if show is not None:
             show.opened(self)
+
+    @cached_property
+    def _planted(self) -> tuple[Supervisor, Place | None]:
+        """Made when first needed: what a supervisor is made of is loaded while the helpers of the first child start."""
+        from asyncproc._runtime.clock import LoopClock
+        from asyncproc._supervision.supervisor import Supervisor
+
+        spec = self._spec
+        own = spec is not None and spec._asyncproc.kind in GROUPS
+        root = spec if own and spec is not None else Concurrent(on_failure="continue")
+        supervisor = Supervisor(self.loop, self.engine, LoopClock(self.loop), self._name, root, self._grace)
+        if spec is None or own:
+            return supervisor, supervisor.root if own else None
+        return supervisor, supervisor.add(spec, supervisor.root, spec._asyncproc.options.get("name", spec.made_name))
+
+    @property
+    def supervisor(self) -> Supervisor:
+        """Who runs the tree."""
+        return self._planted[0]
+
+    @property
+    def tree(self) -> Place | None:
+        """What the owner runs; None when this root only holds what is started."""
+        return self._planted[1]
 
     # --- running --------------------------------------------------------------------------------------------------------
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
+
+from asyncproc._core.value import Value
 
 if TYPE_CHECKING:
     from asyncproc._core.exit import Exit
@@ -15,8 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Alarm", "Child", "Clock", "Engine", "Order", "Question", "Service", "Snapshot", "Subscriber", "Watcher"]
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(Value):
     """What an engine is told of the place that a child is started for.
 
     Attributes:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
+
+from asyncproc._core.value import Value
 
 T = TypeVar("T", str, bytes, Any)
 
 
-@dataclass(frozen=True, slots=True)
-class Completed(Generic[T]):
+class Completed(Value, Generic[T]):
     """What a command left behind.
 
     Attributes:

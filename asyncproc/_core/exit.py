@@ -5,9 +5,10 @@ An :class:`Exit` is a value: it is raised (as one of :mod:`asyncproc.errors`) on
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import TYPE_CHECKING
+
+from asyncproc._core.value import Value
 
 if TYPE_CHECKING:
     from signal import Signals
@@ -36,8 +37,7 @@ class Phase(StrEnum):
     ON_FINISH = "on_finish"
 
 
-@dataclass(frozen=True, slots=True)
-class Exit:
+class Exit(Value):
     """How one incarnation of a node ended.
 
     Attributes:

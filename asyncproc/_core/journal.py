@@ -8,7 +8,6 @@ the text, and comes back with a stand-in that is called the same.
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, get_args
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from asyncproc._core.exit import Exit, Phase, Reason
 from asyncproc._core.supervision.event import Event, Timer
 from asyncproc._core.supervision.plan import Kind, Ladder, Plan
+from asyncproc._core.value import Value, fields_of, names_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,8 +66,8 @@ def encode(value: Event | Action) -> Record:
     return {"type": type(value).__name__, **_fields(value)}
 
 
-def _fields(value: Any) -> Record:
-    return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+def _fields(value: Value) -> Record:
+    return {name: _plain(field) for name, field in fields_of(value).items()}
 
 
 def _plain(value: object) -> object:
@@ -79,7 +79,7 @@ def _plain(value: object) -> object:
         return {"name": type(value).__name__, "text": _text(value), "interrupt": not isinstance(value, Exception)}
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
-    return _fields(value) if is_dataclass(value) else value
+    return _fields(value) if isinstance(value, Value) else value
 
 
 def _text(error: BaseException) -> str:
@@ -88,8 +88,8 @@ def _text(error: BaseException) -> str:
     return ""
 
 
-def _decoded(kind: type, record: Record) -> Record:
-    return {field.name: _value(field.name, record[field.name]) for field in fields(kind)}
+def _decoded(kind: type[Value], record: Record) -> Record:
+    return {name: _value(name, record[name]) for name in names_of(kind)}
 
 
 def _value(name: str, value: Any) -> Any:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from asyncproc._core.exit import Exit, Phase
 from asyncproc._core.supervision.state import State
+from asyncproc._core.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-@dataclass(frozen=True, slots=True)
-class NodeSnapshot:
+class NodeSnapshot(Value):
     """One node and all below it.
 
     Attributes:
@@ -43,8 +41,7 @@ class NodeSnapshot:
             yield from child
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(Value):
     """The whole tree.
 
     Attributes:
@@ -67,6 +64,8 @@ class Snapshot:
 
     def json(self) -> str:
         """The tree for other programs: ``{"time": …, "root": {"path": …, "children": […]}}``."""
+        import json  # a millisecond that only this needs
+
         return json.dumps({"time": self.time, "root": _plain(self.root)}, ensure_ascii=False)
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from asyncproc._core.value import Value
 
 
-@dataclass(frozen=True, slots=True)
-class StopReport:
+class StopReport(Value):
     """How the children that ran when somebody asked for their end have ended.
 
     Attributes:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from asyncproc._core.exit import Exit
 from asyncproc._core.supervision.state import State
+from asyncproc._core.value import Value
 
 
-@dataclass(frozen=True, slots=True)
-class Transition:
+class Transition(Value):
     """A node has moved from one state to another.
 
     Attributes:

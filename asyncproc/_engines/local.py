@@ -6,7 +6,6 @@ Helpers are started on first use. A start never raises: what goes wrong comes to
 from __future__ import annotations
 
 import asyncio
-import copy
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
@@ -73,13 +72,10 @@ class LocalEngine:
     def warm_up(self, kinds: set[str]) -> None:
         """Start what children of these kinds will need, ahead of them."""
         if kinds & {PROCESS, COMMAND}:
-            first = self._chain is None
             with suppress(OSError):  # no descriptors: the start itself says so
                 chain = self.chain()
                 if PROCESS in kinds:
                     chain.template()
-            if PROCESS in kinds and first:  # in the time that the helpers need
-                self._loop.call_soon(__import__, "asyncproc._ipc.message")
 
     def _chain_gone(self, chain: Chain, lost: bool) -> None:
         if chain is self._chain:
@@ -134,6 +130,8 @@ class LocalEngine:
             return Stillborn(order, watcher, error)
 
     def _start_local(self, kind: str, spec: Spec[Any], order: Order, watcher: Watcher) -> Child:
+        import copy
+
         body: Body[Any] = copy.copy(cast("Body[Any]", spec))
         if kind == THREAD:
             from asyncproc._runtime.thread import ThreadChild

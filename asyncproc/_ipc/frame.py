@@ -36,6 +36,11 @@ def frame(kind: int, body: bytes) -> bytes:
     return HEADER.pack(len(body), kind) + body
 
 
+def bare(tag: int) -> bytes:
+    """The body of a CONTROL frame that tells only this: a msgpack array of one."""
+    return bytes((0x91, tag))
+
+
 def split(kind: int, body: bytes) -> Iterator[bytes]:
     """The frames of a value of any size."""
     if len(body) <= PART_SIZE:

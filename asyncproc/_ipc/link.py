@@ -24,6 +24,7 @@ from asyncproc._ipc.frame import (
     VALUE,
     WINDOW,
     FrameReader,
+    bare,
     frame,
     split,
 )
@@ -62,7 +63,7 @@ class Link:
 
     def tell(self, tag: int) -> None:
         """Send a message without content."""
-        self._write(frame(CONTROL, bytes((0x91, tag))))
+        self._write(frame(CONTROL, bare(tag)))
 
     def credit(self, count: int) -> None:
         """Say that *count* bytes of values have been taken."""

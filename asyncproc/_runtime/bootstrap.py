@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # the C half of signal: loading that one costs 3 ms
 import _socket
+import gc
 import marshal
 import os
 import resource
@@ -47,6 +48,7 @@ class Refused(Exception):
 def become_child(template: int, channel: int, stamp: int) -> Never:
     """Turn this fresh fork into a child of the manager on the other end of *channel*."""
     code = 70
+    gc.enable()  # a template that still loads has it off
     try:
         _reset_signals()
         os.dup2(channel, CHANNEL, False)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # the C half of signal: loading that one costs 3 ms
 import _socket
+import gc
 import marshal
 import os
 import select
@@ -101,9 +102,11 @@ class Keeper:
         self.sweep_at: float | None = None
         self.chasing = False  # the last sweep killed somebody, whose children now fall to us
         self.backlog: list[bytes] = []
+        self.waits = False  # the loop waits, and has nothing half done
         self.poll = select.poll()
         self.wake, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         _signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        _signal.signal(_signal.SIGCHLD, self._on_end)
         for watched in (fd, self.wake, manager):
             self.poll.register(watched, select.POLLIN)
 
@@ -111,6 +114,7 @@ class Keeper:
 
     def serve(self) -> None:
         """Work until the manager is gone; does not return."""
+        gc.enable()
         while self.turn(None):
             pass
         kernel.end_all_children()
@@ -118,7 +122,11 @@ class Keeper:
 
     def turn(self, timeout: float | None) -> bool:
         """Handle what is there, waiting at most *timeout* seconds (None: for ever) for it; False: the manager is gone."""
-        for fd, events in self.poll.poll(self._patience(timeout)):
+        patience = self._patience(timeout)
+        self.waits = True
+        ready = self.poll.poll(patience)
+        self.waits = False
+        for fd, events in ready:
             if fd == self.manager:
                 return False
             if fd == self.wake:
@@ -140,6 +148,12 @@ class Keeper:
             return None if timeout is None else int(timeout * 1000)
         wait = max(0.0, self.sweep_at - time.monotonic())
         return int((wait if timeout is None else min(wait, timeout)) * 1000) + 1
+
+    def _on_end(self, number: int, frame: object) -> None:
+        """SIGCHLD. One that interrupts the wait is answered here, and the loop, which it has woken, finds it done."""
+        if self.waits:
+            self.waits = False  # the next signal must not interrupt the answer to this one
+            self.reap()
 
     def _drain_wake(self) -> None:
         try:
@@ -224,7 +238,7 @@ class Keeper:
     def reap(self) -> None:
         """Take every exit that is there, tell those of our children, and look after what they left behind."""
         told: list[bytes] = []
-        orphans = False
+        orphans = hurried = False
         while True:
             try:
                 pid, status, usage = os.wait4(-1, os.WNOHANG)
@@ -237,6 +251,10 @@ class Keeper:
                 orphans = True
             else:
                 self._ended(kept, status, usage, told)
+            if not hurried:  # whoever waits for a first end need not wait for the look at the next; those go together
+                hurried = True
+                self._tell_all(told)
+                told.clear()
         self._tell_all(told)
         if self.swept or (orphans and self.chasing):
             self.sweep()

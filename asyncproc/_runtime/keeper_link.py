@@ -58,7 +58,7 @@ class KeeperLink:
         self._patience: asyncio.TimerHandle | None = None
         self._answered = True
         sock.setblocking(False)
-        loop.add_reader(self._fd, self.read)
+        loop.add_reader(self._fd, self._read_packet)
 
     @property
     def alive(self) -> bool:
@@ -120,20 +120,27 @@ class KeeperLink:
 
     def read(self) -> None:
         """Handle every record that is there."""
-        while self._socket is not None:
-            try:
-                data = self._socket.recv(PACKET)
-            except (BlockingIOError, InterruptedError):
-                return
-            except OSError:
-                data = b""
-            if not data:
-                self.close()
-                self._owner.link_lost(self)
-                return
-            self._answered = True
-            for record in RECORD.iter_unpack(data):
-                self._handle(*record)
+        while self._read_packet():
+            pass
+
+    def _read_packet(self) -> bool:
+        """Handle the records of one packet; False when there is none, or never will be."""
+        if self._socket is None:
+            return False
+        try:
+            data = self._socket.recv(PACKET)
+        except (BlockingIOError, InterruptedError):
+            return False
+        except OSError:
+            data = b""
+        if not data:
+            self.close()
+            self._owner.link_lost(self)
+            return False
+        self._answered = True
+        for record in RECORD.iter_unpack(data):
+            self._handle(*record)
+        return True
 
     def _handle(self, kind: int, step: int, errno: int, number: int, pid: int, status: int, cpu: float, peak: int) -> None:
         if kind in (SPAWNED, FAILED, HEARD):

@@ -9,6 +9,7 @@ import gc
 import os
 import select
 import sys
+import time
 
 from asyncproc._runtime import kernel
 from asyncproc._runtime.bootstrap import ENTRY, become_child
@@ -31,6 +32,9 @@ STAGES: tuple[tuple[str, ...], ...] = (
 """What is imported, in order; a child that needs stage n is forked when it is through. The small steps are there because
 requests are served, and ends are told, between any two of them."""
 PLAIN, BY_VALUE, LOOP = range(1, 4)
+GIVES_WAY = 0.01
+"""Seconds for which a template that nobody waits for puts off its next import when it has forked: a first child needs the
+processor, and is often done by then."""
 
 
 class Template(Keeper):
@@ -45,6 +49,7 @@ class Template(Keeper):
         self.preload: tuple[str, ...] | None = None
         self.verdict: bytes | None = None
         self.early: list[tuple[tuple[Any, ...], list[int]]] = []
+        self.forked = 0.0
 
     def serve(self) -> None:
         self._until(lambda: self.preload is not None)  # where to import from comes with the first request
@@ -70,12 +75,20 @@ class Template(Keeper):
     def _import(self, modules: tuple[str, ...]) -> None:
         for name in modules:
             _load(name)
-            if not self.turn(0):
-                self._end()
+            self._give_way()
         self.stage += 1
         waiting, self.early = self.early, []
         for request, fds in waiting:
             self.on_request(request, fds)
+        self._give_way()
+
+    def _give_way(self) -> None:
+        """Serve what has come; a child that was just forked has the processor, unless somebody waits for the next stage."""
+        wait = 0.0
+        while wait == 0 or (wait > 0.001 and self.by_pid and not self.early):
+            if not self.turn(wait):
+                self._end()
+            wait = self.forked + GIVES_WAY - time.monotonic()
 
     # --- what the user wants to find imported -------------------------------------------------------------------------
 
@@ -125,6 +138,7 @@ class Template(Keeper):
         if pid == 0:
             become_child(me, channel, self.top - index * self.width if self.width else 0)
         os.close(channel)
+        self.forked = time.monotonic()
         self.started(number, pid, index)
 
 

@@ -6,6 +6,7 @@ launcher, killed, can no longer end itself; its own exit is the proof that nobod
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
 import select
@@ -28,6 +29,7 @@ def main(lifeline: int, requests: int, manager: int, open_files: int) -> None:
         manager: pid of the manager.
         open_files: the soft limit of open files that children are to find.
     """
+    gc.disable()  # while they load, helpers make no garbage; each collects again when it serves
     calm_signals()
     kernel.close_all_but((0, 1, 2, lifeline, requests))
     os.chdir("/")

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Callable, Collection, Mapping
-from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeAlias
 
 from asyncproc._core.exit import Exit
 from asyncproc._core.options import option_faults
 from asyncproc.errors import Fault, SpecError
 
 if TYPE_CHECKING:
+    from typing import TypedDict
+
     from typing_extensions import TypeVar
 
     from asyncproc._supervision.handle import Handle
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
     T_co = TypeVar("T_co", default=Any, covariant=True)
 else:
     from typing import TypeVar
+
+    class TypedDict:
+        """The real one compiles each annotation; nothing here asks for them."""
+
+        def __init_subclass__(cls, total=True): ...
 
     T_co = TypeVar("T_co", covariant=True)
 
@@ -116,6 +122,8 @@ class Spec(Generic[T_co]):
         Raises:
             SpecError: an option is wrong, with all faults.
         """
+        import copy
+
         made = copy.copy(self)
         old = self._asyncproc
         described = Described(old.kind, {**old.options, **changes}, old.target, old.args, old.kwargs, old.members)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import os
 import random
 import subprocess
@@ -310,6 +311,32 @@ def test_importing_asyncproc_loads_only_itself() -> None:
     text = "import sys; before = set(sys.modules); import asyncproc; print(*sorted(set(sys.modules) - before))"
     done = subprocess.run([sys.executable, "-c", text], env=environment(), capture_output=True, text=True, timeout=30)
     assert done.stdout.split() == ["asyncproc"] or done.stdout.split() == ["__future__", "asyncproc"]
+
+
+def test_a_manager_loads_no_more_than_it_needs() -> None:
+    """When it is open the supervisor is still to be loaded; what takes milliseconds also when a plain function has run."""
+    text = """
+import asyncio, sys
+import asyncproc, bare
+def found(): return sorted({"asyncproc._supervision.supervisor", "dataclasses", "json", "msgspec"} & set(sys.modules))
+async def main():
+    async with asyncproc.Manager() as manager:
+        print(found())
+        await manager.run(asyncproc.Process(bare.modules))
+        print(found())
+asyncio.run(main())
+"""
+    path = f"{environment()['PYTHONPATH']}:{Path(__file__).parent / 'plain'}"
+    done = subprocess.run(
+        [sys.executable, "-c", text], env={**environment(), "PYTHONPATH": path}, capture_output=True, text=True, timeout=30
+    )
+    assert done.stdout.splitlines() == ["[]", "['asyncproc._supervision.supervisor']"], done.stderr
+
+
+async def test_a_first_child_collects_garbage() -> None:
+    """Its template, which has not loaded everything when it forks it, does not."""
+    async with Manager(spares=0) as manager:
+        assert await manager.run(Process(gc.isenabled)) is True
 
 
 async def test_modules_of_async_children() -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 
 from asyncproc._core.exit import Exit
 from asyncproc._core.supervision.event import NodeId, Timer
 from asyncproc._core.supervision.state import State
+from asyncproc._core.value import Value
 
 
 class Rung(Enum):
@@ -20,8 +20,7 @@ class Rung(Enum):
     KILL = "kill"  # SIGKILL to the group, then to the tree
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(Value):
     """Make the leaf. Ends in Spawned (then Readied, Exited) or at once in Exited."""
 
     node: NodeId
@@ -29,8 +28,7 @@ class Start:
     round: int
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
+class Stop(Value):
     """Take one rung of the ladder. Takes no time; the end shows as Exited."""
 
     node: NodeId
@@ -38,16 +36,14 @@ class Stop:
     rung: Rung
 
 
-@dataclass(frozen=True, slots=True)
-class Abandon:
+class Abandon(Value):
     """Give the leaf up: it did not end after its ladder. Ends in Exited, at once, with ``killed`` True."""
 
     node: NodeId
     incarnation: int
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(Value):
     """Report TimerFired at *at* (the machine's clock). Firing late or in vain does no harm."""
 
     node: NodeId
@@ -57,8 +53,7 @@ class Wait:
     at: float
 
 
-@dataclass(frozen=True, slots=True)
-class Move:
+class Move(Value):
     """The node has moved from one state to another: to be published. *exit* when it moved to ENDED."""
 
     node: NodeId
@@ -69,16 +64,14 @@ class Move:
     exit: Exit | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
+class Ready(Value):
     """The node is ready: a leaf that said so, a group whose members that start at once are. To be told to who waits."""
 
     node: NodeId
     incarnation: int
 
 
-@dataclass(frozen=True, slots=True)
-class Finish:
+class Finish(Value):
     """The node has ended for good in this run: tell everyone who awaits it."""
 
     node: NodeId

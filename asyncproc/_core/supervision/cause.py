@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from asyncproc._core.exit import Exit, Reason
 from asyncproc._core.supervision.action import Rung
 from asyncproc._core.supervision.event import OWN
 from asyncproc._core.supervision.plan import Ladder
+from asyncproc._core.value import Value, replaced
 
 if TYPE_CHECKING:
     from asyncproc._core.supervision.ladder import Descent
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 _SIGKILL = 9
 
 
-@dataclass(frozen=True, slots=True)
-class Cause:
+class Cause(Value):
     """Why one node ends. The first cause stays: what comes later only hurries.
 
     Attributes:
@@ -31,8 +30,7 @@ class Cause:
     asked: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
+class Ending(Value):
     """An end for a whole subtree.
 
     Attributes:
@@ -66,8 +64,8 @@ def classed(raw: Exit, cause: Cause | None, descent: Descent | None, ladder: Lad
     by_us = descent is not None and descent.rung is Rung.KILL and raw.signal is not None and int(raw.signal) == _SIGKILL
     killed = raw.killed or by_us
     if cause is None or _fails_on_its_own(raw, cause, ladder):
-        return replace(raw, killed=killed)
-    return replace(raw, killed=killed, reason=cause.reason, asked_by=cause.by)
+        return replaced(raw, killed=killed)
+    return replaced(raw, killed=killed, reason=cause.reason, asked_by=cause.by)
 
 
 def _fails_on_its_own(raw: Exit, cause: Cause, ladder: Ladder) -> bool:

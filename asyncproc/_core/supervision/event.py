@@ -5,12 +5,12 @@ Every event about a leaf names its incarnation: one that speaks of an earlier in
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import NewType, TypeAlias
 
 from asyncproc._core.exit import Exit
 from asyncproc._core.supervision.plan import Plan
+from asyncproc._core.value import Value
 
 NodeId = NewType("NodeId", int)
 
@@ -25,8 +25,7 @@ class Timer(Enum):
     REAP = "reap"  # killed, and still not reported as ended
 
 
-@dataclass(frozen=True, slots=True)
-class Added:
+class Added(Value):
     """A subtree joined the tree below *parent* (None: it is the root). Its nodes are numbered from *node*, in preorder."""
 
     node: NodeId
@@ -34,8 +33,7 @@ class Added:
     plan: Plan
 
 
-@dataclass(frozen=True, slots=True)
-class RunAsked:
+class RunAsked(Value):
     """Somebody wants *node* (CREATED or ENDED) to run *rounds* times (None: until stopped).
 
     *binding* False: members of a CONCURRENT node begin their next round without waiting for each other.
@@ -46,8 +44,7 @@ class RunAsked:
     binding: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Spawned:
+class Spawned(Value):
     """The leaf exists."""
 
     node: NodeId
@@ -55,32 +52,28 @@ class Spawned:
     pid: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Readied:
+class Readied(Value):
     """The leaf is ready to do its work."""
 
     node: NodeId
     incarnation: int
 
 
-@dataclass(frozen=True, slots=True)
-class Released:
+class Released(Value):
     """The parent has let the leaf go that it held at its first phase: from now on its start takes its own time."""
 
     node: NodeId
     incarnation: int
 
 
-@dataclass(frozen=True, slots=True)
-class Acknowledged:
+class Acknowledged(Value):
     """The leaf has heard that it should end."""
 
     node: NodeId
     incarnation: int
 
 
-@dataclass(frozen=True, slots=True)
-class Exited:
+class Exited(Value):
     """The leaf is gone (or could not be made). *exit* says what was seen; the machine classes it by intent."""
 
     node: NodeId
@@ -88,8 +81,7 @@ class Exited:
     exit: Exit
 
 
-@dataclass(frozen=True, slots=True)
-class StopAsked:
+class StopAsked(Value):
     """Somebody wants the subtree to end: what runs gets the ladder, what does not run is skipped.
 
     Attributes:
@@ -106,16 +98,14 @@ OWN = -1.0
 """The *grace* of a :class:`StopAsked` that leaves every node its own."""
 
 
-@dataclass(frozen=True, slots=True)
-class KillAsked:
+class KillAsked(Value):
     """Somebody wants the subtree to end now."""
 
     node: NodeId
     by: str
 
 
-@dataclass(frozen=True, slots=True)
-class TimerFired:
+class TimerFired(Value):
     """The time of a :class:`~asyncproc._core.supervision.action.Wait` has come."""
 
     node: NodeId
@@ -124,8 +114,7 @@ class TimerFired:
     serial: int
 
 
-@dataclass(frozen=True, slots=True)
-class Forgotten:
+class Forgotten(Value):
     """An ended subtree that nobody holds may leave the tree."""
 
     node: NodeId

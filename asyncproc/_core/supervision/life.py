@@ -16,7 +16,6 @@ A node is *finished* when it has ended for good in its run; each run finishes ea
 
 from __future__ import annotations
 
-from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -28,6 +27,7 @@ from asyncproc._core.supervision.ladder import Descent
 from asyncproc._core.supervision.plan import Kind
 from asyncproc._core.supervision.record import Group, Leaf
 from asyncproc._core.supervision.state import MOVES, State
+from asyncproc._core.value import replaced
 from asyncproc.errors import InternalError
 
 if TYPE_CHECKING:
@@ -311,7 +311,7 @@ class Life:
     def _completed(self, node: Node, exit: Exit) -> Exit:
         duration = exit.duration or self.now - node.begun
         pid = node.pid if exit.pid is None else exit.pid
-        return replace(exit, path=node.path, incarnation=node.incarnation, duration=duration, pid=pid)
+        return replaced(exit, path=node.path, incarnation=node.incarnation, duration=duration, pid=pid)
 
 
 def _gate_of(node: Node) -> Gate | None:

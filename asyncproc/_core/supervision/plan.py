@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+
+from asyncproc._core.value import Value
 
 
 class Kind(Enum):
@@ -22,8 +23,7 @@ class Ladder(Enum):
     TASK = "task"  # message only: a thread or a coroutine cannot be killed, only given up
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Value):
     """One node and everything below it, in the machine's terms.
 
     Attributes:
