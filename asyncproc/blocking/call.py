@@ -8,7 +8,7 @@ waiting is over: who waits again must not wait for ever.
 from __future__ import annotations
 
 import asyncio
-import threading
+import time
 from _thread import allocate_lock
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
@@ -19,6 +19,10 @@ from typing import Any, Generic, TypeVar
 from asyncproc.errors import StateError
 
 R = TypeVar("R")
+
+FIRST_LOOK = 0.05
+"""Seconds after which a waiting thread looks for signals, then after twice as long, and so on: one that came in the moment
+between Python's own look and the sleep does not wake it. Waiting an hour takes seventeen looks."""
 
 
 class Call(Generic[R]):
@@ -64,9 +68,11 @@ class Call(Generic[R]):
 
     def cancel(self) -> None:
         """Give it up; once more: give up what it still does to end what it began."""
+        if self._over:
+            return
         self._given_up = True
-        if self._task is not None:
-            self._task.cancel()
+        if self._task is not None:  # not before its first step: what need not wait comes through
+            asyncio.get_running_loop().call_soon(self._task.cancel)
         else:
             self._error = asyncio.CancelledError()
             self._finish()
@@ -92,9 +98,15 @@ class Call(Generic[R]):
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait for its end; False after *timeout* seconds."""
-        if timeout is None:
-            return self._over or self._end.acquire()
-        return self._over or self._end.acquire(timeout=min(timeout, threading.TIMEOUT_MAX))
+        begun, pause = time.monotonic(), FIRST_LOOK
+        while not self._over:
+            left = pause if timeout is None else min(pause, begun + timeout - time.monotonic())
+            if self._end.acquire(timeout=max(left, 0.0)):
+                return True
+            if timeout is not None and left < pause:
+                return self._over
+            pause *= 2
+        return True
 
     @property
     def came_through(self) -> bool:

@@ -107,9 +107,13 @@ class Manager(Face, Generic[S]):
 
     def _close(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         held = self._lease
-        then = None if held is None else held.give_back
-        self._await("close()", work, ends=True, spelling="await manager.aclose()", then=then)
-        if held is not None:
+        if held is None:
+            self._await("close()", work, spelling="await manager.aclose()")
+            return
+        held.is_closing = True
+        try:
+            self._await("close()", work, ends=True, spelling="await manager.aclose()", then=held.give_back)
+        finally:
             held.portal.join()
 
     def __enter__(self) -> Self:
@@ -122,7 +126,7 @@ class Manager(Face, Generic[S]):
 
     def __del__(self) -> None:
         held = getattr(self, "_lease", None)
-        if held is not None and held.is_held and not self._is_foreign:
+        if held is not None and held.is_held and not held.is_closing and not self._is_foreign:
             warnings.warn(f"manager {self.name!r} was not closed", ResourceWarning, source=self, stacklevel=1)
             held.portal.abandon(held)
 
@@ -180,6 +184,7 @@ class Manager(Face, Generic[S]):
         if self._is_open:
             return self._await("run()", work, ends=True)
         held = self._lease = lease(self._inner)
+        held.is_closing = True
         try:
             return held.portal.call(work, ends=True, then=held.give_back)
         finally:

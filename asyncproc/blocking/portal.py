@@ -18,7 +18,6 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Coroutine
-from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from asyncproc._program import loop_factory
@@ -28,6 +27,8 @@ from asyncproc.errors import StateError
 R = TypeVar("R")
 log = logging.getLogger("asyncproc")
 
+ANSWER = 0.1
+"""Seconds that the loop has to say, after a timeout, that the end had come all the same. A child's coroutine may block it."""
 LAST_WORDS = 1.0
 """Seconds that what still runs on the loop has when the portal ends: a coroutine may ignore its cancellation."""
 
@@ -113,7 +114,8 @@ class Portal:
             self._send(call)
             if call.wait(timeout):
                 return True
-            self._give_up(call, ends)
+            self._post(call.cancel)
+            call.wait(None if ends else ANSWER)
         except BaseException:  # Ctrl-C, or whatever else a signal's handler raises
             self._give_up(call, ends)
             raise
@@ -183,10 +185,7 @@ class Portal:
     def abandon(self, lease: Lease) -> None:
         """Close what nobody refers to any more. Called in the middle of anything: it takes no lock and never waits."""
         if os.getpid() == self.pid:
-            self._post(partial(self._begin_close, lease))
-
-    def _begin_close(self, lease: Lease) -> None:
-        lease.closing = self.loop.create_task(lease.aclose())
+            self._post(lease.begin_close)
 
 
 class Lease:
@@ -194,11 +193,15 @@ class Lease:
 
     Args:
         user: closed when the program ends before.
+
+    Attributes:
+        is_closing: whether somebody sees to its end already.
     """
 
     def __init__(self, portal: Portal, user: Closes) -> None:
         self.portal = portal
-        self.closing: asyncio.Task[None] | None = None
+        self.is_closing = False
+        self._task: asyncio.Task[None] | None = None
         self._user = user
         portal.leases.add(self)
 
@@ -206,6 +209,10 @@ class Lease:
     def is_held(self) -> bool:
         """Whether it has not been given back."""
         return self in self.portal.leases
+
+    def begin_close(self) -> None:
+        """Close it although nobody waits for that."""
+        self._task = self.portal.loop.create_task(self.aclose())
 
     async def aclose(self) -> None:
         """Close the user and give it back."""
