@@ -27,6 +27,8 @@ from asyncproc.errors import StateError
 R = TypeVar("R")
 log = logging.getLogger("asyncproc")
 
+_new_loop = loop_factory() or asyncio.new_event_loop
+"""Looked for now: uvloop cannot be loaded any more when a thread that outlives the main one comes here first."""
 ANSWER = 0.1
 """Seconds that the loop has to say, after a timeout, that the end had come all the same. A child's coroutine may block it."""
 LAST_WORDS = 1.0
@@ -43,7 +45,7 @@ class Portal:
     """A thread with a loop."""
 
     def __init__(self) -> None:
-        self.loop = (loop_factory() or asyncio.new_event_loop)()
+        self.loop = _new_loop()
         self.leases: set[Lease] = set()
         self.pid = os.getpid()
         self._calls: set[Call[Any]] = set()
