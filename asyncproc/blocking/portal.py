@@ -1,7 +1,8 @@
 """The portal: one thread with a loop of its own, which all blocking managers of this process share.
 
-It begins with the first open manager and ends with the last one, so that a program without one has no thread, no descriptor and
-no loop of ours: it may fork, and a check for leaks finds nothing. To begin costs a fraction of a manager's first child.
+It begins with the first open manager and ends with the last one, so that a program without one has no thread and no loop of
+ours: it may fork, and a check for leaks finds nothing, but a pipe that libuv opens once in a process. To begin costs a fraction
+of a manager's first child.
 
 It is a daemon thread, ended by ``atexit`` where a program ends with managers open. A thread that Python joins would wait for
 itself; ``threading._register_atexit`` runs while the program's own threads still work, and would close their managers below
@@ -131,13 +132,16 @@ class Portal:
 
     def _give_up(self, call: Call[Any], ends: bool) -> None:
         """Cancel. If its end is waited for, a second interruption cancels again, which hurries it; a third leaves it."""
-        self._post(call.cancel)
-        for _ in range(2 if ends else 0):
+        if not ends:
+            self._post(call.cancel)
+            return
+        for _ in range(2):
             try:
+                self._post(call.cancel)
                 call.wait()
                 return
-            except BaseException:  # the first one is raised in the end
-                self._post(call.cancel)
+            except BaseException:  # interrupted again; the first one is raised in the end
+                continue
 
     def _post(self, step: Callable[[], object]) -> bool:
         try:

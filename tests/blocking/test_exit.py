@@ -238,3 +238,44 @@ def test_fork_by_a_thread_while_others_call(tmp_path: Path) -> None:
     """
     done = run_program(tmp_path, PRELUDE + FORK + text)
     assert (done.out, done.err, done.code) == ("{0}\n", "", 0)
+
+
+# --- nothing to be had -------------------------------------------------------------------------------------------------
+
+
+def test_open_without_descriptors_or_threads_fails_and_works_later(tmp_path: Path) -> None:
+    """The system's own error; nothing is left open, and nothing stays locked."""
+    text = """
+    import resource
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    manager = blocking.Manager()
+    def attempt():
+        for call in (manager.open, lambda: blocking.run(Thread(int))):
+            try: print(call())
+            except (OSError, RuntimeError) as error: print(type(error).__name__)
+    blocking.run(Thread(int))  # libuv aborts where it finds no descriptors for its first loop
+    opened = len(os.listdir("/proc/self/fd"))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (opened, hard))
+    attempt()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    threading.stack_size(1 << 46)
+    attempt()
+    threading.stack_size(0)
+    print(threading.active_count(), len(os.listdir("/proc/self/fd")) - opened)
+    print(blocking.run(Thread(int)))
+    """
+    done = run_program(tmp_path, PRELUDE + text)
+    assert done.code == 0
+    assert set(done.err.splitlines()) <= {"deallocating an open event loop"}  # uvloop's word for a loop that failed to come up
+    *first, errors, left, last = done.out.splitlines()
+    assert errors == "RuntimeError" and last == "0" and left.startswith("1 ")
+    assert set(first) <= {"OSError", "RuntimeError"}
+
+
+def test_module_is_loaded_when_it_is_asked_for(tmp_path: Path) -> None:
+    """``import asyncproc`` does not; the attribute does."""
+    text = """
+        import sys, asyncproc
+        print("asyncproc.blocking" in sys.modules, asyncproc.blocking.Manager().name, "blocking" in dir(asyncproc))
+    """
+    assert run_program(tmp_path, text).out == "False app True\n"
