@@ -106,13 +106,15 @@ class Manager(Face, Generic[S]):
         self._close(self._inner.aclose)
 
     def _close(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._check_place("close()", "await manager.aclose()")
         held = self._lease
         if held is None:
-            self._await("close()", work, spelling="await manager.aclose()")
+            self._await("close()", work)
             return
+        then = None if held.is_closing else held.give_back  # whoever closes it already, or runs in it, gives it back
         held.is_closing = True
         try:
-            self._await("close()", work, ends=True, spelling="await manager.aclose()", then=held.give_back)
+            self._await("close()", work, ends=True, then=then)
         finally:
             held.portal.join()
 

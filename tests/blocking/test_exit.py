@@ -11,6 +11,7 @@ from asyncproc.testing.leaks import Leaks
 from tests.faults.harness import wait_gone
 from tests.manager.programs import Program, run_program
 
+pytestmark = pytest.mark.slow
 PRELUDE = """
     import atexit, os, signal, sys, threading, time
     from asyncproc import Command, Coroutine, Process, State, Thread, blocking, current

@@ -116,6 +116,7 @@ def test_command_and_bare_callable() -> None:
 # --- opening and closing -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_leaving_stops_children_with_their_ladder() -> None:
     """Of every kind; nothing is left: no thread, no descriptor (the leak check says so)."""
     with blocking.Manager() as manager:
@@ -356,6 +357,7 @@ def test_timeout_ends_the_waiting_only() -> None:
         assert handle.result(timeout=1e300) == "told"
 
 
+@pytest.mark.slow
 def test_child_has_a_blocking_manager_of_its_own() -> None:
     """A plain function in a process and in a thread; its path goes on from the child's."""
 
@@ -367,6 +369,7 @@ def test_child_has_a_blocking_manager_of_its_own() -> None:
     assert blocking.run(Thread(outer, name="b")) == "app/b/inner/deep"
 
 
+@pytest.mark.slow
 def test_stop_of_a_child_with_a_blocking_manager_stops_both() -> None:
     """What asks a plain child to end interrupts its blocking call, and its own children go first."""
 
@@ -383,6 +386,7 @@ def test_stop_of_a_child_with_a_blocking_manager_stops_both() -> None:
         assert exit.reason is Reason.STOPPED and not exit.killed
 
 
+@pytest.mark.slow
 def test_stubborn_coroutine_does_not_hold_up_the_close() -> None:
     """It is given up, as ever; the portal ends without it."""
 

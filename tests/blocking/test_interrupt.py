@@ -9,6 +9,7 @@ import pytest
 
 from tests.manager.programs import Done, Program
 
+pytestmark = pytest.mark.slow
 INT = signal.SIGINT
 
 PRELUDE = """

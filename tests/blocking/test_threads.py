@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from asyncproc import Command, Coroutine, Handle, Process, State, StateError, Thread, blocking
+from asyncproc import ChildStopped, Command, Coroutine, Handle, Process, State, StateError, Thread, blocking
 from tests.manager.targets import echo, echo_async, echo_mail, fail, hold, until_told
 
 COUNT = 8
@@ -33,6 +33,7 @@ def portals() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "asyncproc-portal"]
 
 
+@pytest.mark.slow
 def test_eight_threads_use_one_manager() -> None:
     """Runs, starts, messages, failures and pictures mix; each thread gets its own."""
 
@@ -103,6 +104,7 @@ def test_managers_share_one_portal() -> None:
         assert handle.result() == "told"
 
 
+@pytest.mark.slow
 def test_close_by_another_thread_is_heard_by_all_who_wait() -> None:
     """Waiting for an end, a message, an event: nobody hangs, each hears what became of it."""
     with blocking.Manager() as manager:
@@ -124,6 +126,23 @@ def test_close_by_another_thread_is_heard_by_all_who_wait() -> None:
     assert told[1] == told[5] == handle.exit
     assert {told[2], told[6]} <= {"ChannelBroken", "EndOfChannel"}
     assert {moved.after for moved in told[3] + told[7]} == {State.STOPPING, State.ENDED}
+
+
+def test_close_by_another_thread_ends_a_run_that_had_opened_the_manager() -> None:
+    """The run hears that its child was stopped; both return, and the portal has ended with them."""
+    up = threading.Event()
+    manager = blocking.Manager(Process(hold, started=lambda handle: up.set()))
+
+    def close() -> None:
+        up.wait()
+        manager.close()
+
+    closing = threading.Thread(target=close)
+    closing.start()
+    with pytest.raises(ChildStopped):
+        manager.run()
+    closing.join()
+    assert not portals() and "not open" in repr(manager)
 
 
 def test_context_of_the_caller_reaches_its_children() -> None:
