@@ -9,6 +9,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from asyncproc import abc as abc
+    from asyncproc import blocking as blocking
     from asyncproc import errors as errors
     from asyncproc._core.completed import Completed as Completed
     from asyncproc._core.exit import Exit as Exit
@@ -127,9 +128,9 @@ _HOMES = {
         "errors",
     ),
 }  # fmt: skip
-_MODULES = ("abc", "errors", "testing")
+_MODULES = ("abc", "blocking", "errors", "testing")
 
-__all__ = [*sorted(_HOMES), "abc", "errors"]
+__all__ = [*sorted(_HOMES), "abc", "blocking", "errors"]
 
 
 def __getattr__(name: str) -> object:

@@ -55,6 +55,8 @@ class Manager(Generic[S]):
         SpecError: a value is wrong; all faults at once.
     """
 
+    _OPENING = "`async with`, or aopen()"
+
     def __init__(
         self,
         tree: Member | None = None,
@@ -76,6 +78,11 @@ class Manager(Generic[S]):
     def __repr__(self) -> str:
         state = "open" if self._is_open else "not open"
         return f"<Manager {self._name}, {state}>"
+
+    @property
+    def name(self) -> str:
+        """The first part of every path."""
+        return self._name
 
     # --- opening and closing --------------------------------------------------------------------------------------------
 
@@ -123,7 +130,7 @@ class Manager(Generic[S]):
 
     def _opened(self) -> Root:
         if self._root is None or self._root.closed:
-            raise StateError(f"manager {self._name!r} is not open: use `async with`, or aopen()")
+            raise StateError(f"manager {self._name!r} is not open: use {self._OPENING}")
         return self._root
 
     def _opened_here(self) -> Root:
@@ -305,7 +312,7 @@ class Manager(Generic[S]):
             StateError: the manager is open.
         """
         if self._is_open:
-            raise StateError(f"manager {self._name!r} is open: its tree can be set before aopen() and after aclose()")
+            raise StateError(f"manager {self._name!r} is open: its tree can be set before it is opened and after it is closed")
         self._tree = as_spec(tree, self._name)
 
     # --- ending ---------------------------------------------------------------------------------------------------------

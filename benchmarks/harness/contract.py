@@ -103,6 +103,26 @@ class EchoesMessages(Protocol):
         ...
 
 
+class CallsManager(Protocol):
+    """Calls a manager, each call from where its face is meant to be called; seconds of each."""
+
+    async def time_calls(self, count: int) -> list[float]:
+        """A call that need not wait: of a node that is ready, to be ready."""
+        ...
+
+    async def time_runs(self, count: int) -> list[float]:
+        """A coroutine that does nothing, from its start to its result."""
+        ...
+
+    async def time_reads(self, count: int) -> list[float]:
+        """A property of a handle."""
+        ...
+
+    async def calls_at_once(self, threads: int, count: int) -> float:
+        """Calls per second by so many threads at once, *count* by each."""
+        ...
+
+
 class RunsPrograms(Protocol):
     """Runs a whole program."""
 

@@ -6,6 +6,7 @@ import ast
 import hashlib
 import re
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,22 @@ def test_nested_manager(examples: Examples) -> None:
         assert f"order {number}: done by app/department/desk/concurrent/{name} in" in out
     found = re.search(r"^app/night_shift/desk/sleeper runs in (\d+)$", out, re.M)
     assert found and f"app/night_shift stopped; {found[1]} is gone" in out
+
+
+def test_plain_script(examples: Examples) -> None:
+    """Without a loop: the totals are those of a plain recount, copies are found, the timeout names the node."""
+    out, err = examples.run(EXAMPLES / "plain_script.py")
+    folder = Path(sysconfig.get_path("stdlib"))
+    texts = [path.read_bytes() for pattern in ("*.py", "json/*.py", "asyncio/*.py") for path in folder.glob(pattern)]
+    different = {hashlib.sha256(text).digest() for text in texts}
+    assert f"{len(texts)} files, {sum(map(len, texts))} bytes, {len(different)} differ" in out
+    pids = re.findall(r"^app/part-\d: +\d+ files by process (\d+)$", out, re.M)
+    assert len(set(pids)) == 4
+    combined = hashlib.sha256(b"".join(sorted(hashlib.sha256(text).digest() for text in texts))).hexdigest()
+    assert f"all of them: {combined}" in out
+    assert re.search(r"not yet: node app/patient, running: result\(\) was not through after 0.05 s", out)
+    assert "app/patient was stopped, asked by leaving the manager" in out
+    assert err == ""
 
 
 def test_every_example_has_a_test_and_says_what_to_see() -> None:

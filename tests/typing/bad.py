@@ -1,7 +1,7 @@
 """Every line with an ignore must be an error for both checkers: an ignore that is not needed is an error in its turn."""
 
 import asyncproc
-from asyncproc import Command, Concurrent, Coroutine, Manager, Process, Sequential, Thread
+from asyncproc import Command, Concurrent, Coroutine, Manager, Process, Sequential, Thread, blocking
 
 
 def digest(path: str) -> str:
@@ -52,3 +52,20 @@ async def wrong(m: Manager[int]) -> None:
     await m.stop(grace="5")  # type: ignore[arg-type]  # no number
     asyncproc.run(Process(serve, 1), log="loud")  # type: ignore[call-overload]  # not one of the words
     print(x, h)
+
+
+def wrong_without_a_loop(m: blocking.Manager[int]) -> None:
+    x: int = m.run(Process(digest, "a"))  # type: ignore[assignment]  # a str
+    h: blocking.Handle[int] = m.start(Process(digest, "a"))  # type: ignore[arg-type]  # a str
+    a: asyncproc.Handle[str] = m.start(Process(digest, "a"))  # type: ignore[assignment]  # of the other face
+    m.run(digest)  # type: ignore[arg-type]  # needs an argument
+    m.start(Process(serve, 1), nmae="x")  # type: ignore[call-overload]  # unknown
+    m.stop(grace="5")  # type: ignore[arg-type]  # no number
+    h.result(timeout="5")  # type: ignore[arg-type]  # no number
+    h.receive(5)  # type: ignore[call-arg]  # by name only
+    h.signal()  # type: ignore[call-arg]  # which one
+    h.state = 3  # type: ignore[misc, assignment]  # read-only
+    blocking.run(digest)  # type: ignore[arg-type]  # needs an argument
+    blocking.run(Process(serve, 1), log="off")  # type: ignore[call-overload]  # the program owns its log
+    blocking.Manager(names="x")  # type: ignore[call-arg]  # unknown
+    print(x, a)

@@ -25,6 +25,8 @@ from asyncproc import (
     State,
     StopReport,
     Thread,
+    Transition,
+    blocking,
     current,
 )
 
@@ -176,3 +178,59 @@ def programs() -> None:
     assert_type(asyncproc.run(watched, rounds=2, binding=False), Results)
     assert_type(asyncproc.run(Meter("x")), float)
     assert_type(asyncproc.run(fetch), None)
+
+
+# --- without a loop ---
+def script() -> None:
+    with blocking.Manager(name="script", grace=None) as manager:
+        handle = manager.start(Process(digest, "a.iso", name="digest"))
+        assert_type(handle, blocking.Handle[str])
+        assert_type(handle.result(), str)
+        assert_type(handle.result(timeout=3), str)
+        assert_type(handle.wait(3.0), Exit)
+        assert_type(handle.wait_ready(timeout=1), None)
+        assert_type(handle.wait_for(state=State.ENDED, timeout=1), None)
+        assert_type(handle.stop(grace=None), Exit)
+        assert_type(handle.kill(), Exit)
+        assert_type(handle.signal("SIGTERM"), None)
+        assert_type(handle.send({"a": 1}, timeout=1), None)
+        assert_type(handle.receive(timeout=1), Any)
+        assert_type(handle.pid, int | None)
+        assert_type(handle.state, State)
+        assert_type(handle.exit, Exit | None)
+        assert_type(manager.start(api, name="api", replace=True), blocking.Handle[None])
+        assert_type(manager.start(fetch).result(), None)
+        assert_type(manager.run(Coroutine(serve, 80)), bytes)
+        assert_type(manager.run(Command("ls")), Completed[str])
+        assert_type(manager.run(Concurrent(fetch), rounds=None, binding=False), Results)
+        assert_type(manager.run(api), None)
+        assert_type(manager.run(), Any)
+        assert_type(manager.stop(grace=None), StopReport)
+        assert_type(manager.kill(), StopReport)
+        assert_type(manager.tree(), Snapshot)
+        assert_type(manager.forget_ended(), int)
+        assert_type(manager.stop_bound, float | None)
+        assert_type(manager.find("a"), blocking.Handle[Any])
+        for node in manager.nodes("**", state=State.RUNNING):
+            assert_type(node, blocking.Handle[Any])
+        for moved in manager.events():
+            assert_type(moved, Transition)
+        events = handle.events()
+        assert_type(next(events).after, State)
+        assert_type(events.dropped, int)
+        root = manager.find("app")
+        if isinstance(root, blocking.Group):
+            assert_type(root.result(), Results)
+            assert_type(root.running, int)
+        with handle as same:
+            assert_type(same, blocking.Handle[str])
+    manager.set(tree)
+    assert_type(manager.open(), blocking.Manager)
+    manager.close()
+    assert_type(blocking.run(Process(digest, "a")), str)
+    assert_type(blocking.run(pair, rounds=2, binding=False, grace=None), Results)
+    assert_type(blocking.run(api), None)
+    assert_type(blocking.run(fetch), None)
+    assert_type(blocking.Manager(pair).run(rounds=3), Any)
+    whole: Results = blocking.Manager(pair).run(rounds=3)
+    print(whole)
