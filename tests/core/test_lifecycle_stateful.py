@@ -25,7 +25,7 @@ from asyncproc._core.lifecycle.action import (
 from asyncproc._core.lifecycle.event import BEGUN, CLOSE_ASKED, CUT, FAILED, FORCED, RETURNED, STOP_ASKED, TIME_UP, Event
 from asyncproc._core.lifecycle.machine import LifecycleMachine
 
-EXAMPLES = 800
+EXAMPLES = 300
 REACHED: set[tuple[Action | None, Event, Action]] = set()
 IN_LOOP = (PREPARE, RUN, SETTLE)
 LEGAL = {
@@ -47,13 +47,14 @@ LEGAL = {
 class World(RuleBasedStateMachine):
     """A driver that is honest, and hooks that are not."""
 
-    @initialize(
-        loops=st.sampled_from([None, 2, 3, 1, 0]),
-        retries=st.sampled_from([0, 1, 2]),
-        early=st.sampled_from([False, False, False, True]),
-    )
-    def begin(self, loops: int | None, retries: int, early: bool) -> None:
+    @initialize()
+    def begin(self) -> None:
+        self.ended = True
         self.now = 0.0
+
+    @precondition(lambda self: self.ended)
+    @rule(loops=st.sampled_from([None, 2, 3, 1, 0]), retries=st.integers(0, 2), early=st.sampled_from([False, False, True]))
+    def child_is_born(self, loops: int | None, retries: int, early: bool) -> None:
         self.machine = LifecycleMachine(loops, retries)
         self.loops = loops
         self.retries = retries
@@ -124,7 +125,7 @@ class World(RuleBasedStateMachine):
         self.tell(event)
 
     @precondition(lambda self: not self.ended)
-    @rule(times=st.integers(1, 4))
+    @rule(times=st.integers(1, 3))
     def hooks_return(self, times: int) -> None:
         for _ in range(times):
             if not self.ended:
@@ -152,6 +153,7 @@ class World(RuleBasedStateMachine):
         assert self.machine.handle(TIME_UP, self.now) == (INTERRUPT,)
         self.hook_ends(RETURNED if swallowed else FAILED)
 
+    @precondition(lambda self: hasattr(self, "machine"))
     @rule(event=st.sampled_from([CLOSE_ASKED, STOP_ASKED]), really=st.sampled_from([True, False, False]))
     def somebody_asks(self, event: Event, really: bool) -> None:
         """From inside or outside, before, during and after; not so often that no life would come to its second loop."""
@@ -168,7 +170,7 @@ class World(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Whatever has happened: asked to end, it does, and has been ready at most once."""
-        if not hasattr(self, "machine"):
+        if self.ended:
             return
         self.ask(CLOSE_ASKED)
         for _ in range(8):
@@ -188,7 +190,7 @@ def test_lifecycle_against_the_world(capsys: pytest.CaptureFixture[str]) -> None
         World,
         settings=settings(
             max_examples=EXAMPLES,
-            stateful_step_count=12,
+            stateful_step_count=50,
             deadline=None,
             suppress_health_check=list(HealthCheck),
             derandomize=True,

@@ -853,10 +853,11 @@ async def test_plain_code_can_wait_for_a_stop(kind: Any) -> None:
     """D1.8's other side: sync is the face of all that awaits."""
     async with Manager() as manager:
         handle = await manager.start(kind(until_stopping))
+        assert await handle.receive() is False
         await handle.stop()
         assert await handle is True
 
 
 def until_stopping() -> bool:
-    assert not current().sync.wait_stopping(timeout=0)
+    current().sync.send(current().sync.wait_stopping(timeout=0))
     return current().sync.wait_stopping()
