@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from asyncproc._core.transition import Transition as Transition
     from asyncproc._manager import Manager as Manager
     from asyncproc._program import run as run
+    from asyncproc._shared.namespace import Namespace as Namespace
     from asyncproc._spec.base import Spec as Spec
     from asyncproc._spec.command import Command as Command
     from asyncproc._spec.current import Current as Current
@@ -60,6 +61,9 @@ if TYPE_CHECKING:
         RemoteError as RemoteError,
     )
     from asyncproc.errors import (
+        SharedError as SharedError,
+    )
+    from asyncproc.errors import (
         SpecError as SpecError,
     )
     from asyncproc.errors import (
@@ -72,7 +76,16 @@ if TYPE_CHECKING:
         Stopping as Stopping,
     )
     from asyncproc.errors import (
+        TimedOut as TimedOut,
+    )
+    from asyncproc.errors import (
+        UnknownField as UnknownField,
+    )
+    from asyncproc.errors import (
         UnknownNode as UnknownNode,
+    )
+    from asyncproc.errors import (
+        WrongType as WrongType,
     )
 
 __version__ = "0.1.0"
@@ -87,6 +100,7 @@ _HOMES = {
     "Group": "_supervision.handle",
     "Handle": "_supervision.handle",
     "Manager": "_manager",
+    "Namespace": "_shared.namespace",
     "Phase": "_core.exit",
     "Process": "_spec.leaf",
     "Reason": "_core.exit",
@@ -103,7 +117,8 @@ _HOMES = {
     **dict.fromkeys(
         (
             "AsyncprocError", "ChildCrashed", "ChildError", "ChildSkipped", "ChildStopped", "ChildTimeout", "CommandError",
-            "NameTaken", "RemoteError", "SpecError", "StartFailed", "StateError", "Stopping", "UnknownNode",
+            "NameTaken", "RemoteError", "SharedError", "SpecError", "StartFailed", "StateError", "Stopping", "TimedOut",
+            "UnknownField", "UnknownNode", "WrongType",
         ),
         "errors",
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import fnmatch
 import warnings
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Self, overload
 
 from asyncproc._core.names import name_fault
@@ -15,6 +15,7 @@ from asyncproc._core.stop_report import StopReport
 from asyncproc._core.supervision.event import OWN
 from asyncproc._core.supervision.state import State
 from asyncproc._core.transition import Transition
+from asyncproc._ipc.frame import NAMESPACE
 from asyncproc._observe.tee import Tee
 from asyncproc._root import Root, shown_by
 from asyncproc._spec.base import Spec
@@ -29,6 +30,8 @@ from asyncproc.errors import Fault, NameTaken, SpecError, StateError, UnknownNod
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
 
+    from asyncproc._shared.namespace import Namespace
+    from asyncproc._shared.server import NamespaceServer
     from asyncproc._supervision.place import Place
 
     S = TypeVar("S", default=Any)
@@ -48,6 +51,7 @@ class Manager(Generic[S]):
 
     Args:
         tree: what ``run()`` without a spec runs. name: first part of every path.
+        namespace: the state that all children share: a dataclass instance, a msgspec Struct or a mapping. It is copied.
         grace: seconds between asking and killing, for nodes that do not say their own; None waits for ever.
         preload: modules that Python children find imported. spares: Python children that are forked ahead.
 
@@ -55,16 +59,40 @@ class Manager(Generic[S]):
         SpecError: a value is wrong; all faults at once.
     """
 
+    @overload
+    def __init__(
+        self: Manager[Any],
+        tree: Member | None = None,
+        *,
+        name: str | None = None,
+        namespace: Mapping[str, Any] | None = None,
+        grace: float | None = 5.0,
+        preload: Sequence[str] = (),
+        spares: int = 1,
+    ) -> None: ...
+    @overload
     def __init__(
         self,
         tree: Member | None = None,
         *,
         name: str | None = None,
+        namespace: S,
+        grace: float | None = 5.0,
+        preload: Sequence[str] = (),
+        spares: int = 1,
+    ) -> None: ...
+    def __init__(
+        self,
+        tree: Member | None = None,
+        *,
+        name: str | None = None,
+        namespace: Any = None,
         grace: float | None = 5.0,
         preload: Sequence[str] = (),
         spares: int = 1,
     ) -> None:
         faults = _manager_faults(name, grace, preload, spares)
+        self._state = None if namespace is None else _state_server(name or "app", namespace, faults)
         if faults:
             raise SpecError(faults)
         self._tree = None if tree is None else as_spec(tree, name or "app")
@@ -92,6 +120,10 @@ class Manager(Generic[S]):
         if self._is_open:
             raise StateError(f"manager {self._name!r} is open already")
         self._root = Root(self._name, self._tree, self._grace, show=shown_by.get() or Tee(), **self._engine_options)
+        if self._state is not None:
+            self._state.serve(self._root.loop)
+            self._root.supervisor.services[NAMESPACE] = self._state
+            self._root.supervisor.on_close.append(self._state.close)
         return self
 
     async def aclose(self) -> None:
@@ -283,6 +315,19 @@ class Manager(Generic[S]):
         """Seconds that ``stop()`` takes at most; None when a node may take for ever."""
         return 0.0 if self._root is None else self._root.stop_bound
 
+    # --- what is shared -------------------------------------------------------------------------------------------------
+
+    @property
+    def namespace(self) -> Namespace[S]:
+        """The state that this manager and its children share. Usable before opening and after closing too.
+
+        Raises:
+            StateError: the manager was given none.
+        """
+        if self._state is None:
+            raise StateError(f"manager {self._name!r} was given no namespace: Manager(namespace=State())")
+        return self._state.owners
+
     # --- looking --------------------------------------------------------------------------------------------------------
 
     def find(self, path: str) -> Handle[Any]:
@@ -344,6 +389,16 @@ def _manager_faults(name: Any, grace: Any, preload: Any, spares: Any) -> list[Fa
     if not isinstance(spares, int) or isinstance(spares, bool) or spares < 0:
         faults.append(Fault(path, "spares", spares, "must be an int >= 0"))
     return faults
+
+
+def _state_server(name: str, state: Any, faults: list[Fault]) -> NamespaceServer | None:
+    from asyncproc._shared.server import NamespaceServer
+
+    try:
+        return NamespaceServer(name, state)
+    except SpecError as error:
+        faults += error.faults
+        return None
 
 
 def _scale_faults(spec: Spec[Any], path: str) -> list[Fault]:

@@ -17,6 +17,8 @@ from asyncproc.errors import Fault, SpecError
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
 
+    from asyncproc._shared.namespace import Namespace
+
     T = TypeVar("T", default=Any)
 else:
     from typing import TypeVar
@@ -114,6 +116,8 @@ class Body(Spec[T]):
         def loops(self) -> int | None: ...
         @property
         def metadata(self) -> dict[str, Any]: ...
+        @property
+        def namespace(self) -> Namespace[Any]: ...
         @property
         def sync(self) -> BlockingCurrent: ...
         async def send(self, value: object) -> None: ...
