@@ -1,7 +1,9 @@
 """Every line with an ignore must be an error for both checkers: an ignore that is not needed is an error in its turn."""
 
+from dataclasses import dataclass
+
 import asyncproc
-from asyncproc import Command, Concurrent, Coroutine, Manager, Process, Sequential, Thread
+from asyncproc import Command, Concurrent, Coroutine, Manager, Namespace, Process, Sequential, Thread
 
 
 def digest(path: str) -> str:
@@ -52,3 +54,24 @@ async def wrong(m: Manager[int]) -> None:
     await m.stop(grace="5")  # type: ignore[arg-type]  # no number
     asyncproc.run(Process(serve, 1), log="loud")  # type: ignore[call-overload]  # not one of the words
     print(x, h)
+
+
+@dataclass
+class Counts:
+    counter: int = 0
+
+
+async def wrong_namespace(m: Manager[Counts]) -> None:
+    m.namespace.counter = 3  # type: ignore[attr-defined]  # outside a transaction
+    m.namespace.view.countre  # type: ignore[attr-defined]  # unknown field
+    async with m.namespace.transaction() as state:
+        state.counter = "3"  # type: ignore[assignment]  # wrong type
+        state.countre = 3  # type: ignore[attr-defined]  # unknown field
+    with m.namespace.transaction() as state:  # type: ignore[attr-defined]  # without async
+        pass
+    async with m.namespace.sync.transaction() as state:  # type: ignore[attr-defined]  # the blocking face
+        pass
+    await m.namespace.add(3)  # type: ignore[arg-type]  # no name
+    m.namespace.transaction(timeout="3")  # type: ignore[arg-type]  # no number
+    with Namespace.of(Counts).sync.transaction() as typed:
+        typed.counter += "1"  # type: ignore[operator]  # wrong type
