@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from asyncproc._core.transition import Transition as Transition
     from asyncproc._manager import Manager as Manager
     from asyncproc._program import run as run
+    from asyncproc._shared.namespace import Namespace as Namespace
     from asyncproc._spec.base import Spec as Spec
     from asyncproc._spec.command import Command as Command
     from asyncproc._spec.current import Current as Current
@@ -73,6 +74,9 @@ if TYPE_CHECKING:
         RemoteError as RemoteError,
     )
     from asyncproc.errors import (
+        SharedError as SharedError,
+    )
+    from asyncproc.errors import (
         SpecError as SpecError,
     )
     from asyncproc.errors import (
@@ -85,7 +89,16 @@ if TYPE_CHECKING:
         Stopping as Stopping,
     )
     from asyncproc.errors import (
+        TimedOut as TimedOut,
+    )
+    from asyncproc.errors import (
+        UnknownField as UnknownField,
+    )
+    from asyncproc.errors import (
         UnknownNode as UnknownNode,
+    )
+    from asyncproc.errors import (
+        WrongType as WrongType,
     )
 
 __version__ = "0.1.0"
@@ -103,6 +116,7 @@ _HOMES = {
     "Handle": "_supervision.handle",
     "LoopReport": "_core.lifecycle.loop_times",
     "Manager": "_manager",
+    "Namespace": "_shared.namespace",
     "OnFinish": "_supervision.gate",
     "OnStart": "_supervision.gate",
     "Phase": "_core.exit",
@@ -122,8 +136,8 @@ _HOMES = {
     **dict.fromkeys(
         (
             "AsyncprocError", "ChildCrashed", "ChildError", "ChildSkipped", "ChildStopped", "ChildTimeout", "CommandError",
-            "NameTaken", "PhaseError", "PhaseTimeout", "RemoteError", "SpecError",
-            "StartFailed", "StateError", "Stopping", "UnknownNode",
+            "NameTaken", "PhaseError", "PhaseTimeout", "RemoteError", "SharedError", "SpecError", "StartFailed", "StateError",
+            "Stopping", "TimedOut", "UnknownField", "UnknownNode", "WrongType",
         ),
         "errors",
     ),

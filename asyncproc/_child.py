@@ -51,9 +51,10 @@ def main(sock: socket, work: Work, early: list[tuple[int, bytes]], refused: Any)
         if refused is not None:
             refused.error.add_note(f"step: {refused.step}")
             raise refused.error
-        life = Life(*decode_call(call), terms, node, monotonic)
+        life = Life(terms, node, monotonic)
         host = Host(link, life)
         set_current_of_process(lambda: Current(life, link.line(), node, incarnation, round, level, metadata or {}))
+        life.load(*decode_call(call))  # user code may run in this, and ask where it is
         body = encode(host.run(loop), "result")
     except SystemExit as end:
         return _finish(link, ERROR if end.code else RESULT, pack_error(end) if end.code else encode(None), _code_of(end), life)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import fnmatch
 import warnings
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Self, overload
 
 from asyncproc._core.names import name_fault
 from asyncproc._core.options import CONCURRENT, GROUPS, LOOPED
 from asyncproc._core.stop_report import StopReport
-from asyncproc._core.supervision.event import OWN
+from asyncproc._core.supervision.event import OWN, StopAsked
 from asyncproc._core.supervision.state import State
 from asyncproc._core.transition import Transition
+from asyncproc._ipc.frame import NAMESPACE
 from asyncproc._observe.tee import Tee
 from asyncproc._root import Root, shown_by
 from asyncproc._spec.base import Spec
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from typing_extensions import TypeVar
 
     from asyncproc._core.snapshot import Snapshot
+    from asyncproc._shared.namespace import Namespace
+    from asyncproc._shared.server import NamespaceServer
     from asyncproc._supervision.place import Place
 
     S = TypeVar("S", default=Any)
@@ -48,6 +51,7 @@ class Manager(Generic[S]):
 
     Args:
         tree: what ``run()`` without a spec runs. name: first part of every path.
+        namespace: the state that all children share: a dataclass instance, a msgspec Struct or a mapping. It is copied.
         grace: seconds between asking and killing, for nodes that do not say their own; None waits for ever.
         preload: modules that Python children find imported. spares: Python children that are forked ahead.
 
@@ -57,16 +61,40 @@ class Manager(Generic[S]):
 
     _OPENING = "`async with`, or aopen()"
 
+    @overload
+    def __init__(
+        self: Manager[Any],
+        tree: Member | None = None,
+        *,
+        name: str | None = None,
+        namespace: Mapping[str, Any] | None = None,
+        grace: float | None = 5.0,
+        preload: Sequence[str] = (),
+        spares: int = 1,
+    ) -> None: ...
+    @overload
     def __init__(
         self,
         tree: Member | None = None,
         *,
         name: str | None = None,
+        namespace: S,
+        grace: float | None = 5.0,
+        preload: Sequence[str] = (),
+        spares: int = 1,
+    ) -> None: ...
+    def __init__(
+        self,
+        tree: Member | None = None,
+        *,
+        name: str | None = None,
+        namespace: Any = None,
         grace: float | None = 5.0,
         preload: Sequence[str] = (),
         spares: int = 1,
     ) -> None:
         faults = _manager_faults(name, grace, preload, spares)
+        self._state = None if namespace is None else _state_server(name or "app", namespace, faults)
         if faults:
             raise SpecError(faults)
         self._tree = None if tree is None else as_spec(tree, name or "app")
@@ -99,6 +127,10 @@ class Manager(Generic[S]):
         if self._is_open:
             raise StateError(f"manager {self._name!r} is open already")
         self._root = Root(self._name, self._tree, self._grace, show=shown_by.get() or Tee(), **self._engine_options)
+        if self._state is not None:
+            self._state.serve(self._root.loop)
+            self._root.supervisor.services[NAMESPACE] = self._state
+            self._root.supervisor.on_close.append(self._state.close)
         return self
 
     async def aclose(self) -> None:
@@ -185,7 +217,8 @@ class Manager(Generic[S]):
         """Make a node for *spec* that has not started, in state CREATED; its OnStart gate or ``restart()`` starts it.
 
         Args:
-            name: instead of the spec's own. replace: kill a live node of this name first, without waiting for its end.
+            name: instead of the spec's own. replace: take the place of a node that has not started either; one that runs
+                must be stopped first, as this cannot wait.
             hold: let the child wait at each of its phases until the gate of that phase was entered and left.
 
         Raises:
@@ -197,7 +230,11 @@ class Manager(Generic[S]):
         if made is None:
             made = root.free_name(ran.made_name)
         else:
-            self._take_name(root, f"{root.supervisor.root.path}/{made}")
+            path = f"{root.supervisor.root.path}/{made}"
+            old = root.supervisor.by_path.get(path)
+            if replace and old is not None and old.view.state is State.CREATED and old in root.started:
+                root.supervisor.post(StopAsked(old.id, 0.0, "another of its name"))
+            self._take_name(root, path)
         root.engine.warm_up(kinds_below(ran))
         place = root.supervisor.add(ran, root.supervisor.root, made, hold)
         root.retire(place)
@@ -338,6 +375,19 @@ class Manager(Generic[S]):
         """Seconds that ``stop()`` takes at most; None when a node may take for ever."""
         return 0.0 if self._root is None else self._root.stop_bound
 
+    # --- what is shared -------------------------------------------------------------------------------------------------
+
+    @property
+    def namespace(self) -> Namespace[S]:
+        """The state that this manager and its children share. Usable before opening and after closing too.
+
+        Raises:
+            StateError: the manager was given none.
+        """
+        if self._state is None:
+            raise StateError(f"manager {self._name!r} was given no namespace: Manager(namespace=State())")
+        return self._state.owners
+
     # --- looking --------------------------------------------------------------------------------------------------------
 
     def find(self, path: str) -> Handle[Any]:
@@ -400,6 +450,16 @@ def _manager_faults(name: Any, grace: Any, preload: Any, spares: Any) -> list[Fa
     if not isinstance(spares, int) or isinstance(spares, bool) or spares < 0:
         faults.append(Fault(path, "spares", spares, "must be an int >= 0"))
     return faults
+
+
+def _state_server(name: str, state: Any, faults: list[Fault]) -> NamespaceServer | None:
+    from asyncproc._shared.server import NamespaceServer
+
+    try:
+        return NamespaceServer(name, state)
+    except SpecError as error:
+        faults += error.faults
+        return None
 
 
 def _scale_faults(spec: Spec[Any], path: str) -> list[Fault]:

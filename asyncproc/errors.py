@@ -32,12 +32,16 @@ __all__ = [
     "PhaseError",
     "PhaseTimeout",
     "RemoteError",
+    "SharedError",
     "SpecError",
     "StartFailed",
     "StateError",
     "Stopping",
+    "TimedOut",
+    "UnknownField",
     "UnknownNode",
     "WouldBlock",
+    "WrongType",
 ]
 
 
@@ -104,6 +108,10 @@ class StateError(AsyncprocError, RuntimeError):
 
 class UnknownNode(StateError, LookupError):
     """No node has this path."""
+
+
+class UnknownField(StateError, AttributeError):
+    """The namespace has no field of this name, or it cannot be reached in this way."""
 
 
 class NameTaken(StateError):
@@ -208,6 +216,29 @@ class RemoteError(ChildError):
 
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.args[0], self.exit, self.type_name, self.traceback), {"__cause__": self.__cause__}
+
+
+class SharedError(AsyncprocError):
+    """Something about what nodes share.
+
+    Attributes:
+        name: of what is shared; ``namespace`` for the namespace.
+    """
+
+    def __init__(self, message: str, name: str = "") -> None:
+        super().__init__(message)
+        self.name = name
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (str(self), self.name)
+
+
+class TimedOut(SharedError, TimeoutError):
+    """It could not be had in time."""
+
+
+class WrongType(SharedError):
+    """A value is not of the type that was declared for it."""
 
 
 class ChannelError(AsyncprocError):

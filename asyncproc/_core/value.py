@@ -59,7 +59,9 @@ def _init_of(kind: _Kind) -> Any:
     given = [f"{name}=_default_{name}" if f"_default_{name}" in defaults else name for name in kind._fields]
     body = "; ".join(f"_set_{name}(self, {name})" for name in kind._fields) or "pass"
     space: dict[str, Any] = {}
-    exec(f"def __init__({', '.join(['self', *given])}): {body}", {**defaults, **setters}, space)
+    text = f"def __init__({', '.join(['self', *given])}): {body}"
+    # Compiled apart: an exec of text makes CPython forget that a KeyboardInterrupt is what the program ends by.
+    exec(compile(text, f"<{kind.__name__}>", "exec"), {**defaults, **setters}, space)
     return space["__init__"]
 
 

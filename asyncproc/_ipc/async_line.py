@@ -129,6 +129,25 @@ class AsyncLine:
         assert answer is not None
         return opened(*answer)
 
+    def ask_at_once(self, service: int, question: object) -> Any:
+        """On our own loop nothing else runs meanwhile; what arrives is handled as ever."""
+        if asyncio._get_running_loop() is not self._loop:
+            return self.ask_blocking(service, question, None)
+        number = self._link.question(service, encode(question, "question"))
+        self._answers[number] = None
+        try:
+            while (answer := self._answers[number]) is None:
+                if self._gone:
+                    raise ChannelBroken("the manager is gone")
+                self._link.wait_readable()
+                self._handle(self._link.read(False))
+        finally:
+            del self._answers[number]
+        return opened(*answer)
+
+    def ask_nowait(self, service: int, question: object) -> None:
+        self._link.question(service, encode(question, "question"))
+
     def send_blocking(self, value: object, timeout: float | None) -> None:
         self._from_thread(self.send(value), timeout)
 

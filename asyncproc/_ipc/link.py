@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 _MSG_DONTWAIT = 0x40
 _READ_SIZE = 1 << 15
 _DOUBLE = Struct(">d")
+AT_ONCE = 3600.0
+"""Seconds for an answer that comes at once: who waits without a limit is interrupted by a stop."""
 
 
 class Link:
@@ -108,6 +110,11 @@ class Link:
                 return self.socket.send(data)
             except BlockingIOError:  # a loop may have made it non-blocking
                 _wait_until(self.socket, writable=True)
+
+    def wait_readable(self) -> None:
+        """Wait until there is something to be read, or the manager is gone."""
+        if not self.early:
+            _wait_until(self.socket, writable=False)
 
     def read(self, wait: bool) -> list[tuple[int, bytes]] | None:
         """The next frames, waited for or not; None when the manager is gone."""
@@ -309,6 +316,12 @@ class PlainLine:
         if answer is None:
             self._raise_end()
         return opened(*answer)
+
+    def ask_at_once(self, service: int, question: object) -> Any:
+        return self.ask_blocking(service, question, AT_ONCE)
+
+    def ask_nowait(self, service: int, question: object) -> None:
+        self._link.question(service, encode(question, "question"))
 
     async def wait_stopping(self) -> None:
         await _in_thread(self.wait_stopping_blocking, None)

@@ -71,7 +71,6 @@ class Life:
     """One incarnation's way through its phases.
 
     Args:
-        target: what a loop calls. args, kwargs: with what. setup: the hooks of a function.
         terms: what the spec says about loops. path: of the node. now: the time, monotonic seconds.
 
     Attributes (set by whoever hosts it, before it plays):
@@ -90,7 +89,7 @@ class Life:
     """
 
     __slots__ = (
-        "_after", "_args", "_asked", "_attempts", "_before", "_finish", "_finish_result", "_held", "_late",
+        "_after", "_args", "_asked", "_attempts", "_before", "_class_form", "_finish", "_finish_result", "_held", "_late",
         "_limits", "_look_at", "_loop_entered", "_ready_by_call", "_seen", "_start", "_start_entered", "_takes",
         "_target", "_threads", "_told_ready", "arguments", "arm", "cancelled", "child", "error", "error_loop",
         "error_phase", "inside", "interrupt", "last_result", "line", "look", "machine", "now", "on_loop",
@@ -105,17 +104,13 @@ class Life:
 
     def __init__(
         self,
-        target: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
-        setup: Hooks | None,
         terms: Terms,
         path: str,
         now: Callable[[], float],
     ) -> None:
-        loops, retries, self._held, self._ready_by_call, self._limits, class_form = terms
+        loops, retries, self._held, self._ready_by_call, self._limits, self._class_form = terms
         self.machine = LifecycleMachine(loops, retries)
-        self.arguments = Arguments(kwargs)
+        self.arguments = Arguments(_NOTHING)
         self.path = path
         self.now = now
         self.on_loop = False
@@ -125,8 +120,6 @@ class Life:
         self.error_phase = ""
         self.error_loop = 0
         self.last_result: Any = None
-        self._target = target
-        self._args = args
         self._attempts: list[BaseException] = []
         self._late: BaseException | None = None
         self._loop_entered: list[Entered] = []
@@ -141,15 +134,21 @@ class Life:
         self._asked = False
         self._threads: list[Any] = []
         self._told_ready = False
-        self._start = self._hooks(ON_START, setup, class_form)
-        self._before = self._hooks(BEFORE_LOOP, setup, class_form)
-        self._after = self._hooks(AFTER_LOOP, setup, class_form)
-        self._finish = self._hooks(ON_FINISH, setup, class_form)
 
-    def _hooks(self, phase: str, setup: Hooks | None, class_form: bool) -> list[tuple[Callable[..., Any], bool, bool]]:
+    def load(self, target: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], setup: Hooks | None) -> None:
+        """Take in what a loop calls, with what, and the hooks of a function."""
+        self._target = target
+        self._args = args
+        self.arguments = Arguments(kwargs)
+        self._start = self._hooks(ON_START, setup)
+        self._before = self._hooks(BEFORE_LOOP, setup)
+        self._after = self._hooks(AFTER_LOOP, setup)
+        self._finish = self._hooks(ON_FINISH, setup)
+
+    def _hooks(self, phase: str, setup: Hooks | None) -> list[tuple[Callable[..., Any], bool, bool]]:
         """Hook, whether it gets the child, whether its mapping is passed on; those of a setup come first."""
         hooks = [(hook, True, passes_on) for hook, passes_on in (setup or _NOTHING).get(phase, ())]
-        own = getattr(getattr(self._target, "__self__", None), phase, None) if class_form else None
+        own = getattr(getattr(self._target, "__self__", None), phase, None) if self._class_form else None
         if own is not None:
             hooks.append((own, False, phase != AFTER_LOOP))
         return hooks

@@ -34,8 +34,8 @@ class LocalLife:
         self._order = order
         self._watcher: Watcher | None = watcher
         self._started = loop.time()
-        terms = terms_of(spec, order.held)
-        self.life = Life(spec.work, described.args, described.kwargs, hooks_of(spec), terms, order.path, loop.time)
+        self.life = Life(terms_of(spec, order.held), order.path, loop.time)
+        self.life.load(spec.work, described.args, described.kwargs, hooks_of(spec))
         place = order.path, order.incarnation, order.round, order.level
         self._view = Current(self.life, self.line, *place, dict(options.get("metadata", {})))
         self.life.child = lambda: self._view

@@ -105,6 +105,17 @@ class LocalLine:
                 raise TimeoutError(f"ask: the manager did not answer for {timeout} s")
         return asked.opened()
 
+    def ask_at_once(self, service: int, question: object) -> Any:
+        if asyncio._get_running_loop() is not self._loop:
+            return self.ask_blocking(service, question, None)
+        asked = LocalQuestion(self, service, question)
+        self._watcher.on_question(asked)
+        return asked.opened()
+
+    def ask_nowait(self, service: int, question: object) -> None:
+        asked = LocalQuestion(self, service, question)
+        _post(self._loop, lambda: self._watcher.on_question(asked))
+
     def _has_room(self) -> bool:
         return self._sent < WINDOW
 

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
             self, target: Callable[..., Any], args: tuple[Any, ...], name: str | None, loops: int | None
         ) -> threading.Thread: ...
 
+    from asyncproc._shared.namespace import BlockingNamespace, Namespace
+
     class Line(Protocol):
         """A child's connection to its manager."""
 
@@ -53,6 +55,11 @@ if TYPE_CHECKING:
         def wait_stopping_blocking(self, timeout: float | None) -> bool: ...
         async def ask(self, service: int, question: object) -> Any: ...
         def ask_blocking(self, service: int, question: object, timeout: float | None) -> Any: ...
+        def ask_at_once(self, service: int, question: object) -> Any:
+            """Ask, and wait for the answer where we stand, on a loop too: for what the manager answers at once."""
+
+        def ask_nowait(self, service: int, question: object) -> None:
+            """Ask without waiting for the answer."""
 
 
 class Finishing(BaseException):
@@ -69,7 +76,7 @@ class Current:
         metadata: what the spec said, joined with name, pid, current_loop and loops.
     """
 
-    __slots__ = ("_life", "_line", "_metadata", "_vars", "incarnation", "level", "name", "path", "round")
+    __slots__ = ("_life", "_line", "_metadata", "_namespace", "_vars", "incarnation", "level", "name", "path", "round")
 
     def __init__(
         self, life: Life, line: Line, path: str, incarnation: int, round: int, level: int, metadata: dict[str, Any]
@@ -82,6 +89,7 @@ class Current:
         self.round = round
         self.level = level
         self._vars: Vars | None = None
+        self._namespace: Namespace[Any] | None = None
         self._metadata = metadata
 
     def __repr__(self) -> str:
@@ -222,18 +230,32 @@ class Current:
         return await self._line.receive()
 
     @property
+    def namespace(self) -> Namespace[Any]:
+        """The state that the manager was given, shared with all its children; ``Namespace.of(State)`` is the same, typed."""
+        if self._namespace is None:
+            with _making:
+                self._namespace = self._namespace or _namespace_of(self._line)
+        return self._namespace
+
+    @property
     def sync(self) -> BlockingCurrent:
         """The blocking face, for plain functions."""
-        return BlockingCurrent(self._line)
+        return BlockingCurrent(self._line, self)
 
 
 class BlockingCurrent:
     """``current().sync``: what awaits, for code without a loop."""
 
-    __slots__ = ("_line",)
+    __slots__ = ("_line", "_view")
 
-    def __init__(self, line: Line) -> None:
+    def __init__(self, line: Line, view: Current) -> None:
         self._line = line
+        self._view = view
+
+    @property
+    def namespace(self) -> BlockingNamespace[Any]:
+        """As ``current().namespace``, without awaiting."""
+        return self._view.namespace.sync
 
     def send(self, value: object, *, timeout: float | None = None) -> None:
         """Send *value* to whoever holds the handle; TimeoutError after *timeout* seconds without room."""
@@ -249,6 +271,12 @@ class BlockingCurrent:
         """Wait until the manager asks this child to end; False after *timeout* seconds."""
         _refuse_on_a_loop()
         return self._line.wait_stopping_blocking(timeout)
+
+
+def _namespace_of(line: Line) -> Namespace[Any]:
+    # By name: it stands above this module, and only a child that asks for it pays for it.
+    found: Namespace[Any] = __import__("asyncproc._shared.namespace", fromlist=["*"]).namespace_of(line)
+    return found
 
 
 class Vars:

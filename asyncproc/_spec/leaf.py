@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from typing_extensions import TypeVar
 
     from asyncproc._core.lifecycle.loop_times import LoopReport
+    from asyncproc._shared.namespace import Namespace
 
     T = TypeVar("T", default=Any)
 else:
@@ -144,6 +145,8 @@ class Body(Spec[T]):
         ) -> threading.Thread: ...
         @property
         def metadata(self) -> dict[str, Any]: ...
+        @property
+        def namespace(self) -> Namespace[Any]: ...
         @property
         def sync(self) -> BlockingCurrent: ...
         async def send(self, value: object) -> None: ...

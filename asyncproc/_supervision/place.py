@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from asyncproc._core.supervision.event import Acknowledged, Exited, NodeId, Readied, Spawned, Timer
+from asyncproc._ipc.frame import NAMESPACE
 from asyncproc._supervision.mail import Mail
 from asyncproc.errors import StateError
 
@@ -68,12 +69,13 @@ class Place:
 class Incarnation:
     """What the engine tells of one child, as events about its node."""
 
-    __slots__ = ("_number", "_supervisor", "place")
+    __slots__ = ("_ended", "_number", "_supervisor", "place")
 
     def __init__(self, supervisor: Supervisor, place: Place, number: int) -> None:
         self._supervisor = supervisor
         self.place = place
         self._number = number
+        self._ended = False
 
     def on_spawned(self, pid: int | None) -> None:
         self._supervisor.post(Spawned(self.place.id, self._number, pid))
@@ -100,16 +102,19 @@ class Incarnation:
             self._supervisor.wake(self.place)
 
     def on_question(self, question: Question) -> None:
-        if self.place.view.incarnation != self._number:
+        if self._ended or self.place.view.incarnation != self._number:  # a thread that was given up
+            question.refuse(StateError(f"node {self.place.path}: incarnation {self._number} has ended"))
             return
         service = self._supervisor.services.get(question.service)
         if service is None:
-            question.refuse(StateError(f"node {self.place.path}: its manager has no service {question.service}"))
+            lacks = _LACKS.get(question.service, f"has no service {question.service}")
+            question.refuse(StateError(f"node {self.place.path}: its manager {lacks}"))
         else:
             service.asked(self, question)
 
     def on_exit(self, exit: Exit, result: Any) -> None:
         place = self.place
+        self._ended = True
         for service in self._supervisor.services.values():
             service.gone(self)
         if place.view.incarnation == self._number:
@@ -117,6 +122,9 @@ class Incarnation:
         if exit.error is not None:
             _tell_where(exit)
         self._supervisor.post(Exited(place.id, self._number, exit))
+
+
+_LACKS = {NAMESPACE: "was given no namespace: Manager(namespace=State())"}
 
 
 def _tell_where(exit: Exit) -> None:

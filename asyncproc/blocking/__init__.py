@@ -6,9 +6,13 @@ specs run there and get the async handle. On a thread that runs a loop every cal
 """
 
 from asyncproc.blocking.face import Items as Items
+from asyncproc.blocking.gate import AfterLoop as AfterLoop
+from asyncproc.blocking.gate import BeforeLoop as BeforeLoop
+from asyncproc.blocking.gate import OnFinish as OnFinish
+from asyncproc.blocking.gate import OnStart as OnStart
 from asyncproc.blocking.handle import Group as Group
 from asyncproc.blocking.handle import Handle as Handle
 from asyncproc.blocking.manager import Manager as Manager
 from asyncproc.blocking.manager import run as run
 
-__all__ = ["Group", "Handle", "Items", "Manager", "run"]
+__all__ = ["AfterLoop", "BeforeLoop", "Group", "Handle", "Items", "Manager", "OnFinish", "OnStart", "run"]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Self, cast
 
-from asyncproc._core.exit import Exit
+from asyncproc._core.exit import Exit, Phase
 from asyncproc._core.results import Results
 from asyncproc._core.supervision.state import State
 from asyncproc._spec.base import Spec
@@ -70,6 +70,11 @@ class Handle(Face, Generic[T_co]):
     def state(self) -> State:
         """Where it is in its life."""
         return self._inner.state
+
+    @property
+    def phase(self) -> Phase | None:
+        """The phase that it is known to be in; None for a group, a command, and what does not run."""
+        return self._inner.phase
 
     @property
     def ready(self) -> bool:
@@ -142,6 +147,13 @@ class Handle(Face, Generic[T_co]):
     stop = awaited(AsyncHandle.stop)
     kill = awaited(AsyncHandle.kill)
     signal = asked(AsyncHandle.signal)
+    rejoin = asked(AsyncHandle.rejoin)
+    restart = awaited(AsyncHandle.restart)
+
+    # --- its loops ------------------------------------------------------------------------------------------------------
+
+    steps = iterated(AsyncHandle.steps)
+    loop_report = awaited(AsyncHandle.loop_report)
 
     # --- messages -------------------------------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, overload
@@ -20,6 +20,8 @@ from asyncproc.errors import StateError
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
+
+    from asyncproc._shared.namespace import BlockingNamespace
 
     S = TypeVar("S", default=Any)
     R = TypeVar("R")
@@ -41,19 +43,42 @@ class Manager(Face, Generic[S]):
     does not wait.
 
     Args:
-        tree, name, grace, preload, spares: as those of the async one.
+        tree, name, namespace, grace, preload, spares: as those of the async one.
     """
 
+    @overload
+    def __init__(
+        self: Manager[Any],
+        tree: Member | None = None,
+        *,
+        name: str | None = None,
+        namespace: Mapping[str, Any] | None = None,
+        grace: float | None = 5.0,
+        preload: Sequence[str] = (),
+        spares: int = 1,
+    ) -> None: ...
+    @overload
     def __init__(
         self,
         tree: Member | None = None,
         *,
         name: str | None = None,
+        namespace: S,
+        grace: float | None = 5.0,
+        preload: Sequence[str] = (),
+        spares: int = 1,
+    ) -> None: ...
+    def __init__(
+        self,
+        tree: Member | None = None,
+        *,
+        name: str | None = None,
+        namespace: Any = None,
         grace: float | None = 5.0,
         preload: Sequence[str] = (),
         spares: int = 1,
     ) -> None:
-        self._inner: AsyncManager[S] = _Owned(tree, name=name, grace=grace, preload=preload, spares=spares)
+        self._inner: AsyncManager[S] = _Owned(tree, name=name, namespace=namespace, grace=grace, preload=preload, spares=spares)
         self._lease: Lease | None = None
 
     def __repr__(self) -> str:
@@ -160,6 +185,20 @@ class Manager(Face, Generic[S]):
         return self._faced(self._await("start()", work, ends=True))
 
     @overload
+    def add(self, spec: Spec[R], *, name: str | None = None, replace: bool = False, hold: bool = False) -> Handle[R]: ...
+    @overload
+    def add(
+        self, spec: Callable[[], Coroutine[Any, Any, R]], *, name: str | None = None, replace: bool = False, hold: bool = False
+    ) -> Handle[R]: ...
+    @overload
+    def add(
+        self, spec: Callable[[], R], *, name: str | None = None, replace: bool = False, hold: bool = False
+    ) -> Handle[R]: ...
+    def add(self, spec: Any, *, name: str | None = None, replace: bool = False, hold: bool = False) -> Handle[Any]:
+        """Make a node for *spec* that has not started; its OnStart gate or ``restart()`` starts it. As on the async one."""
+        return self._faced(self._ask("add()", partial(self._inner.add, spec, name=name, replace=replace, hold=hold)))
+
+    @overload
     def run(self, spec: None = None, *, rounds: int | None = 1, binding: bool = True) -> Any: ...
     @overload
     def run(self, spec: Spec[R], *, rounds: int | None = 1, binding: bool = True) -> R: ...
@@ -209,6 +248,15 @@ class Manager(Face, Generic[S]):
     def stop_bound(self) -> float | None:
         """Seconds that ``stop()`` takes at most; None when a node may take for ever."""
         return self._ask("stop_bound", lambda: self._inner.stop_bound)
+
+    @property
+    def namespace(self) -> BlockingNamespace[S]:
+        """The state that this manager and its children share; its blocking face.
+
+        Raises:
+            StateError: the manager was given none.
+        """
+        return self._inner.namespace.sync
 
     # --- looking --------------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Tools for testing what is built on asyncproc: an injected clock, fault points, a leak check, scripted children.
+"""Tools for testing what is built on asyncproc: a clock, fault points, a leak check, scripted children, a test of lost updates.
 
 Names are resolved when they are first used, so that a target which lives here costs its child nothing but itself.
 """
@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from asyncproc.testing.faults import FaultPoint as FaultPoint
     from asyncproc.testing.leaks import Leaks as Leaks
     from asyncproc.testing.leaks import LeaksFound as LeaksFound
+    from asyncproc.testing.lost_updates import LostUpdates as LostUpdates
+    from asyncproc.testing.lost_updates import lost_update as lost_update
     from asyncproc.testing.scripted import ScriptedChild as ScriptedChild
     from asyncproc.testing.scripted import ScriptedEngine as ScriptedEngine
 
@@ -19,10 +21,12 @@ _HOMES = {
     "FaultPoint": "faults",
     "Leaks": "leaks",
     "LeaksFound": "leaks",
+    "LostUpdates": "lost_updates",
     "ScriptedChild": "scripted",
     "ScriptedEngine": "scripted",
+    "lost_update": "lost_updates",
 }
-__all__ = ["FakeClock", "FaultPoint", "Leaks", "LeaksFound", "ScriptedChild", "ScriptedEngine"]
+__all__ = ["FakeClock", "FaultPoint", "Leaks", "LeaksFound", "LostUpdates", "ScriptedChild", "ScriptedEngine", "lost_update"]
 
 
 def __getattr__(name: str) -> object:

@@ -114,6 +114,16 @@ def test_plain_script(examples: Examples) -> None:
     assert err == ""
 
 
+def test_shared_counter(examples: Examples) -> None:
+    """Ten thousand, whoever wrote when; a failed transaction changes nothing; what is not atomic is found out."""
+    out, _ = examples.run(EXAMPLES / "shared_counter.py")
+    assert "4 processes have raised it to 10000\n" in out
+    assert "a transaction failed halfway; the counter is still 10000" in out
+    assert re.search(
+        r"^done badly: \d+ of 1000 updates were lost: the total should have risen by 1000, and rose by \d+$", out, re.M
+    )
+
+
 def test_every_example_has_a_test_and_says_what_to_see() -> None:
     """A new example must not stay untested."""
     tests = {name.removeprefix("test_") for name in globals()} | {"index_tree"}

@@ -1,7 +1,9 @@
 """Every line with an ignore must be an error for both checkers: an ignore that is not needed is an error in its turn."""
 
+from dataclasses import dataclass
+
 import asyncproc
-from asyncproc import Command, Concurrent, Coroutine, Manager, Process, Sequential, Thread, blocking
+from asyncproc import Command, Concurrent, Coroutine, Manager, Namespace, Process, Sequential, Thread, blocking
 
 
 def digest(path: str) -> str:
@@ -67,5 +69,26 @@ def wrong_without_a_loop(m: blocking.Manager[int]) -> None:
     h.state = 3  # type: ignore[misc, assignment]  # read-only
     blocking.run(digest)  # type: ignore[arg-type]  # needs an argument
     blocking.run(Process(serve, 1), log="off")  # type: ignore[call-overload]  # the program owns its log
-    blocking.Manager(names="x")  # type: ignore[call-arg]  # unknown
+    blocking.Manager(names="x")  # type: ignore[call-overload]  # unknown
     print(x, a)
+
+
+@dataclass
+class Counts:
+    counter: int = 0
+
+
+async def wrong_namespace(m: Manager[Counts]) -> None:
+    m.namespace.counter = 3  # type: ignore[attr-defined]  # outside a transaction
+    m.namespace.view.countre  # type: ignore[attr-defined]  # unknown field
+    async with m.namespace.transaction() as state:
+        state.counter = "3"  # type: ignore[assignment]  # wrong type
+        state.countre = 3  # type: ignore[attr-defined]  # unknown field
+    with m.namespace.transaction() as state:  # type: ignore[attr-defined]  # without async
+        pass
+    async with m.namespace.sync.transaction() as state:  # type: ignore[attr-defined]  # the blocking face
+        pass
+    await m.namespace.add(3)  # type: ignore[arg-type]  # no name
+    m.namespace.transaction(timeout="3")  # type: ignore[arg-type]  # no number
+    with Namespace.of(Counts).sync.transaction() as typed:
+        typed.counter += "1"  # type: ignore[operator]  # wrong type

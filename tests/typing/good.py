@@ -1,11 +1,12 @@
 """Programs as users write them, from the design and the first seed; both checkers must agree with every line.
 
-What later issues bring (namespaces, supervisors, pools, graphs, hooks) is not here yet.
+What later issues bring (supervisors, pools, graphs, hooks) is not here yet.
 """
 
 import asyncio
 import functools
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, assert_type
 
 import asyncproc
@@ -18,6 +19,7 @@ from asyncproc import (
     Group,
     Handle,
     Manager,
+    Namespace,
     Process,
     Results,
     Sequential,
@@ -29,12 +31,21 @@ from asyncproc import (
     blocking,
     current,
 )
+from asyncproc.testing import lost_update
 
 
 # --- seed 1 ---
+@dataclass
+class Counts:
+    test_counter: int = 0
+    some_data: list[int] = field(default_factory=list)
+
+
 class MyProcess(Process[None]):
     async def loop(self) -> None:
         await asyncio.sleep(2.0)
+        async with self.namespace.transaction() as state:
+            state.some_data.append(123)
 
 
 one, two, three, four, five = (MyProcess(name=f"task{n}") for n in range(1, 6))
@@ -44,12 +55,43 @@ tree = Concurrent(one, Sequential(two, three, Concurrent(four, five)))
 
 
 async def rounds() -> None:
-    manager = Manager(tree)
+    manager = Manager(tree, namespace=Counts(0, [1, 2, 3, 4]))
+    assert_type(manager, Manager[Counts])
     await manager.run(rounds=2)
     await manager.run(rounds=None, binding=False)
+    assert_type(manager.namespace, Namespace[Counts])
+    assert_type(manager.namespace.view.test_counter, int)
+    async with manager.namespace.transaction(timeout=3) as state:
+        assert_type(state, Counts)
+        state.test_counter += 1
+    await manager.namespace.set(test_counter=3)
+    await manager.namespace.add("test_counter")
+    async for seen in manager.namespace.watch("some_data"):
+        assert_type(seen, Counts)
+    assert_type(Manager(namespace={"free": 1}).namespace.view, Any)
+    Manager(namespace={"free": 1}).namespace.view.free += 1
+    await lost_update(manager, in_namespace, lambda: manager.namespace.view.test_counter, writers=2, kind=Thread)
 
 
-async def stopping(manager: Manager) -> None:
+def in_namespace() -> None:
+    with current().sync.namespace.transaction() as loose:
+        assert_type(loose, Any)
+    with Namespace.of(Counts).sync.transaction(timeout=1.0) as state:
+        assert_type(state, Counts)
+        state.test_counter += 1
+    assert_type(Namespace.of(Counts).view, Counts)
+    Namespace.of(Counts).sync.add("test_counter", 0.5)
+
+
+async def in_namespace_async() -> None:
+    async with Namespace.of(Counts).transaction() as state:
+        state.some_data.append(1)
+    async with current().namespace.transaction() as loose:
+        loose.whatever = 1
+
+
+async def stopping(manager: Manager[Counts]) -> None:
+    assert_type(manager.namespace.view.test_counter, int)
     assert_type(await manager.stop(), StopReport)
     assert_type(await manager.stop(grace=None), StopReport)
     assert_type(await manager.kill(), StopReport)
@@ -57,6 +99,8 @@ async def stopping(manager: Manager) -> None:
 
 class Plain(Process[int]):
     def loop(self) -> int:
+        with self.sync.namespace.transaction() as state:
+            state.some_data.append(123)
         return 1
 
 
