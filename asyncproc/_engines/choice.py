@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -61,12 +60,11 @@ def _of_chain() -> dict[str, bool | str]:
 def _of_portable() -> dict[str, bool | str]:
     import os
 
-    linux = sys.platform == "linux"
-    stamps = False
-    if linux:
-        from asyncproc._runtime import kernel
+    from asyncproc._runtime import kernel
+    from asyncproc._runtime.own_keeper import has_stamps
 
-        stamps = bool(kernel.own_interval()[1])
+    linux = sys.platform == "linux"
+    stamps = has_stamps() and bool(kernel.own_interval()[1])
     return {
         "launcher": "portable",
         "start of a Python child": "a fresh interpreter: 60 to 150 milliseconds",
@@ -78,9 +76,4 @@ def _of_portable() -> dict[str, bool | str]:
         "children outlive the thread that started them": not linux,
         "exit codes when the host ignores SIGCHLD": False,
         "limits, niceness and processors": True if hasattr(os, "sched_setaffinity") else "limits and niceness",
-        "SIGCHLD is ignored now": _ignores_sigchld(),
     }
-
-
-def _ignores_sigchld() -> bool:
-    return hasattr(signal, "SIGCHLD") and signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN

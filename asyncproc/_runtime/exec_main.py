@@ -57,14 +57,14 @@ def become_program(
         step = "cwd"
         os.chdir(cwd)
         step = "exec"
-        failed = OSError(2, "")
+        failed: OSError | None = None
         for program in programs:
             try:
                 os.execve(program, argv, dict(pair.split(b"=", 1) for pair in env))
             except OSError as error:
-                if error.errno not in (2, 20):
+                if failed is None or error.errno not in (2, 20):  # that it is not there is said when it is nowhere
                     failed = error
-        raise failed
+        raise failed or OSError(2, "")
     except KeyError:
         os.write(report, b"user:2")
     except OSError as error:

@@ -39,12 +39,18 @@ HANG_UP_LIMIT = 1.0
 REPORT_SIZE = 1000
 
 
+def has_stamps() -> bool:
+    """Whether what a child leaves behind can be found here by its stamp, however deep this process is in a tree."""
+    return sys.platform == "linux" and hasattr(os, "pidfd_open")
+
+
 class Kept:
     """A child of this process.
 
     Attributes:
-        report: where a command that is on its way tells why it did not come; None when it runs. marked: whether what it leaves
-            can be found by its stamp. ending: asked to end: what it leaves behind goes with it.
+        report: where a command that is on its way tells why it did not come; None when it has told. failure: what it told, as
+            step and errno. marked: whether what it leaves can be found by its stamp. ending: asked to end: what it leaves
+            behind goes with it.
     """
 
     def __init__(self, number: int, index: int, program: subprocess.Popen[bytes], marked: bool) -> None:
@@ -55,6 +61,7 @@ class Kept:
         self.marked = marked
         self.ending = False
         self.report: int | None = None
+        self.failure: tuple[str, int] | None = None
         self.watch: EndWatch
 
 
@@ -76,7 +83,7 @@ class OwnKeeper:
         self._kept: dict[int, Kept] = {}
         self._next = 0
         self._indices: set[int] = set()
-        self._top, self._width = kernel.own_interval() if sys.platform == "linux" else (0, 0)
+        self._top, self._width = kernel.own_interval() if has_stamps() else (0, 0)
         self._leftovers: set[int] = set()
         self._sweep: asyncio.TimerHandle | None = None
         self._idle: asyncio.Future[None] | None = None
@@ -178,16 +185,14 @@ class OwnKeeper:
         return kept
 
     def _read_report(self, kept: Kept) -> None:
-        """The command runs, or tells why not."""
+        """The command runs, or tells why not: then its process ends at once, and with it the start."""
         if kept.report is None:
             return
         text = os.read(kept.report, REPORT_SIZE)
         self._close_report(kept)
         if text:
-            listener = self.children.pop(kept.number, None)
             step, errno = text.split(b":")
-            if listener is not None:
-                listener.on_start_failed(step.decode(), int(errno))
+            kept.failure = step.decode(), int(errno)
         elif (listener := self.children.get(kept.number)) is not None:
             listener.on_spawned(kept.pid)
 
@@ -233,7 +238,9 @@ class OwnKeeper:
             self._look_after(kept)
         listener = self.children.pop(kept.number, None)
         if listener is not None:
-            if status is None:
+            if kept.failure is not None:
+                listener.on_start_failed(*kept.failure)
+            elif status is None:
                 listener.on_lost()
             else:
                 listener.on_process_ended(status, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * _RSS_UNIT)
@@ -257,8 +264,11 @@ class OwnKeeper:
     def _end_marked(self, indices: set[int]) -> None:
         """Kill whoever bears one of these stamps, until nobody is found, for half a second at most."""
         deadline = time.monotonic() + SWEEP_LIMIT
-        while indices and kernel.kill_marked(indices, self.base_env[RUN_VARIABLE]) and time.monotonic() < deadline:
-            pass
+        try:
+            while indices and kernel.kill_marked(indices, self.base_env[RUN_VARIABLE]) and time.monotonic() < deadline:
+                pass
+        except OSError:  # no descriptor to look with: an exit must be told all the same, and the next sweep looks again
+            self._leftovers |= indices
 
     # --- the end of the manager -------------------------------------------------------------------------------------------
 
