@@ -1,8 +1,9 @@
-"""Which engine a manager gets, and what it may promise there."""
+"""Which engine a manager gets, and what it may promise there. All of it was tried on Linux alone."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -29,6 +30,11 @@ def engine_for(launcher: str, loop: asyncio.AbstractEventLoop, **options: Any) -
         from asyncproc._engines.local import LocalEngine
 
         return LocalEngine(loop, **options)
+    if os.name != "posix":
+        from asyncproc._engines.machine import MachineEngine
+
+        options.pop("spares", None)
+        return MachineEngine(loop, **options)  # refuses processes by name
     from asyncproc._engines.portable import PortableEngine
 
     return PortableEngine(loop, **options)
@@ -36,6 +42,8 @@ def engine_for(launcher: str, loop: asyncio.AbstractEventLoop, **options: Any) -
 
 def guarantees(launcher: str) -> Mapping[str, bool | str]:
     """What holds here, for a manager with this launcher; looked up when it is asked. A text says under which condition."""
+    if os.name != "posix":
+        return MappingProxyType({"launcher": "none: there are threads and coroutines, and no processes"})
     return MappingProxyType(_of_chain() if _has_chain(launcher) else _of_portable())
 
 
@@ -58,8 +66,6 @@ def _of_chain() -> dict[str, bool | str]:
 
 
 def _of_portable() -> dict[str, bool | str]:
-    import os
-
     from asyncproc._runtime import kernel
     from asyncproc._runtime.own_keeper import has_stamps
 

@@ -1,15 +1,17 @@
-"""What both engines of this machine have in common: threads and coroutines, shown output, and a start that never raises."""
+"""What all engines of this machine have in common: threads and coroutines, shown output, and a start that never raises."""
 
 from __future__ import annotations
 
 import asyncio
 import copy
+import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from asyncproc._core.exit import Exit, Reason
 from asyncproc._core.options import COMMAND, COROUTINE, PROCESS, THREAD
 from asyncproc._spec.base import Spec
+from asyncproc.errors import Fault, SpecError
 
 if TYPE_CHECKING:
     from asyncproc._spec.leaf import Body
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class MachineEngine:
-    """Children of this machine, for one manager on one loop; subclasses start its processes.
+    """Children of this machine, for one manager on one loop; subclasses start its processes, itself it has none.
 
     Args:
         loop: the manager's loop.
@@ -47,11 +49,9 @@ class MachineEngine:
 
     async def aclose(self) -> None:
         """End whatever is left of this engine's processes, and return when nothing is."""
-        raise NotImplementedError
 
     def hang_up(self) -> None:
         """The same without waiting, for when there is no loop any more."""
-        raise NotImplementedError
 
     # --- starts ---------------------------------------------------------------------------------------------------------
 
@@ -79,10 +79,11 @@ class MachineEngine:
         return CoroutineChild(self._loop, body, order, watcher)
 
     def _start_process(self, spec: Any, order: Order, watcher: Watcher) -> Child:
-        raise NotImplementedError
+        raise SpecError(
+            [Fault(order.path, "launcher", "auto", f"starts no processes on {sys.platform}: it needs a POSIX system")]
+        )
 
-    def _start_command(self, spec: Any, order: Order, watcher: Watcher) -> Child:
-        raise NotImplementedError
+    _start_command = _start_process
 
     # --- output that is shown -------------------------------------------------------------------------------------------
 

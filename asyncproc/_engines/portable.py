@@ -124,8 +124,6 @@ def _limits(options: Mapping[str, Any]) -> dict[str, Any]:
 def refuse(order: Order, options: Mapping[str, Any]) -> None:
     """Raise SpecError for what this system cannot honour, all faults at once."""
     faults = []
-    if sys.platform == "win32":
-        faults.append(Fault(order.path, "launcher", "portable", "starts processes and commands on POSIX systems only"))
     if "cpus" in options and not hasattr(os, "sched_setaffinity"):
         faults.append(Fault(order.path, "cpus", options["cpus"], f"cannot be honoured on {sys.platform}"))
     unknown = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import multiprocessing
 import os
 import random
@@ -16,8 +17,10 @@ from typing import Any
 import pytest
 
 from asyncproc import Command, Manager, Process, SpecError, current
-from asyncproc._core.exit import Reason
+from asyncproc._core.exit import Exit, Reason
+from asyncproc._engines.machine import MachineEngine
 from asyncproc._runtime import fresh_main
+from asyncproc.abc import Order
 from asyncproc.errors import StartFailed
 from asyncproc.testing import hostile
 from asyncproc.testing.leaks import Leaks
@@ -281,6 +284,23 @@ async def test_what_the_system_lacks_is_refused_by_name(manager: Manager, monkey
         error = failed.value.__cause__
         assert isinstance(error, SpecError)
         assert [fault.field for fault in error.faults] == ["cpus", "rlimits"]
+
+
+async def test_without_a_posix_system_processes_are_refused_by_name() -> None:
+    """What is left then are threads and coroutines."""
+    ends: list[Exit] = []
+
+    class Ended:
+        def on_exit(self, exit: Exit, result: Any) -> None:
+            ends.append(exit)
+
+    engine = MachineEngine(asyncio.get_running_loop())
+    for spec in (Process(hostile.idle), Command("true")):
+        watcher: Any = Ended()
+        engine.start(spec, Order("app/x", 1, 1, 1), watcher)
+    await engine.aclose()
+    assert [type(exit.error) for exit in ends] == [SpecError] * 2
+    assert "app/x: launcher" in str(ends[0].error)
 
 
 def test_launcher_is_checked() -> None:
