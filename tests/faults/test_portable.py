@@ -26,6 +26,7 @@ from asyncproc.testing import hostile
 from asyncproc.testing.leaks import Leaks
 from tests.faults.harness import PATIENCE, Victim, ended, wait_end
 from tests.manager.programs import ROOT
+from tests.portable import EXCEPTIONS, MODULES
 
 pytestmark = pytest.mark.slow
 
@@ -320,3 +321,11 @@ def test_guarantees_are_told_and_frozen() -> None:
     assert portable["descendants end with a killed manager"] is False
     with pytest.raises(TypeError):
         portable["spares"] = True  # type: ignore[index]
+
+
+def test_exceptions_are_tests_that_exist() -> None:
+    """What is left out on the portable path is named as it is called now."""
+    for name in EXCEPTIONS:
+        path, function = name.split("::")
+        assert path in MODULES
+        assert f"def {function}(" in (ROOT / path).read_text(), name
