@@ -6,7 +6,7 @@ import asyncio
 import fnmatch
 import warnings
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Generic, Self, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, overload
 
 from asyncproc._core.names import name_fault
 from asyncproc._core.options import CONCURRENT, GROUPS, LOOPED
@@ -14,6 +14,7 @@ from asyncproc._core.stop_report import StopReport
 from asyncproc._core.supervision.event import OWN, StopAsked
 from asyncproc._core.supervision.state import State
 from asyncproc._core.transition import Transition
+from asyncproc._engines.choice import LAUNCHERS, guarantees
 from asyncproc._ipc.frame import NAMESPACE
 from asyncproc._observe.tee import Tee
 from asyncproc._root import Root, shown_by
@@ -53,7 +54,9 @@ class Manager(Generic[S]):
         tree: what ``run()`` without a spec runs. name: first part of every path.
         namespace: the state that all children share: a dataclass instance, a msgspec Struct or a mapping. It is copied.
         grace: seconds between asking and killing, for nodes that do not say their own; None waits for ever.
-        preload: modules that Python children find imported. spares: Python children that are forked ahead.
+        launcher: "auto": on Linux a chain of helper processes, elsewhere as "portable". "portable": each Python child is a
+            fresh interpreter, and the manager keeps its children itself; ``guarantees`` says what holds then.
+        preload: modules that Python children find imported. spares: Python children that are forked ahead, by the launcher.
 
     Raises:
         SpecError: a value is wrong; all faults at once.
@@ -69,6 +72,7 @@ class Manager(Generic[S]):
         name: str | None = None,
         namespace: Mapping[str, Any] | None = None,
         grace: float | None = 5.0,
+        launcher: Literal["auto", "portable"] = "auto",
         preload: Sequence[str] = (),
         spares: int = 1,
     ) -> None: ...
@@ -80,6 +84,7 @@ class Manager(Generic[S]):
         name: str | None = None,
         namespace: S,
         grace: float | None = 5.0,
+        launcher: Literal["auto", "portable"] = "auto",
         preload: Sequence[str] = (),
         spares: int = 1,
     ) -> None: ...
@@ -90,17 +95,18 @@ class Manager(Generic[S]):
         name: str | None = None,
         namespace: Any = None,
         grace: float | None = 5.0,
+        launcher: Literal["auto", "portable"] = "auto",
         preload: Sequence[str] = (),
         spares: int = 1,
     ) -> None:
-        faults = _manager_faults(name, grace, preload, spares)
+        faults = _manager_faults(name, grace, launcher, preload, spares)
         self._state = None if namespace is None else _state_server(name or "app", namespace, faults)
         if faults:
             raise SpecError(faults)
         self._tree = None if tree is None else as_spec(tree, name or "app")
         self._name = _full_name(name or "app")
         self._grace = grace
-        self._engine_options: dict[str, Any] = {"preload": tuple(preload), "spares": spares}
+        self._engine_options: dict[str, Any] = {"launcher": launcher, "preload": tuple(preload), "spares": spares}
         self._root: Root | None = None
 
     def __repr__(self) -> str:
@@ -375,6 +381,11 @@ class Manager(Generic[S]):
         """Seconds that ``stop()`` takes at most; None when a node may take for ever."""
         return 0.0 if self._root is None else self._root.stop_bound
 
+    @property
+    def guarantees(self) -> Mapping[str, bool | str]:
+        """What holds on this system for this manager's launcher: True, False, or the condition under which it does."""
+        return guarantees(self._engine_options["launcher"])
+
     # --- what is shared -------------------------------------------------------------------------------------------------
 
     @property
@@ -436,7 +447,7 @@ class Manager(Generic[S]):
         return self._root
 
 
-def _manager_faults(name: Any, grace: Any, preload: Any, spares: Any) -> list[Fault]:
+def _manager_faults(name: Any, grace: Any, launcher: Any, preload: Any, spares: Any) -> list[Fault]:
     from asyncproc._core.options import HONOURED
 
     path = str(name)
@@ -445,6 +456,8 @@ def _manager_faults(name: Any, grace: Any, preload: Any, spares: Any) -> list[Fa
         faults.append(Fault(path, "name", name, rule))
     if (rule := HONOURED["grace"][1](grace)) is not None:
         faults.append(Fault(path, "grace", grace, rule))
+    if launcher not in LAUNCHERS:
+        faults.append(Fault(path, "launcher", launcher, f"must be one of {', '.join(map(repr, LAUNCHERS))}"))
     if isinstance(preload, str) or not all(isinstance(module, str) for module in preload):
         faults.append(Fault(path, "preload", preload, "must be a sequence of module names"))
     if not isinstance(spares, int) or isinstance(spares, bool) or spares < 0:

@@ -20,7 +20,7 @@ from asyncproc._core.options import GROUPS
 from asyncproc._core.stop_report import StopReport
 from asyncproc._core.supervision.event import OWN, KillAsked, RunAsked, StopAsked
 from asyncproc._core.supervision.state import State
-from asyncproc._engines.local import LocalEngine
+from asyncproc._engines.choice import engine_for
 from asyncproc._spec.group import Concurrent
 from asyncproc._supervision.bounded import carry_through, end_place
 
@@ -72,7 +72,7 @@ class Root:
     Args:
         name: first part of every path. tree: what the owner runs; None for a root that only holds what is started.
         grace: for nodes that do not say their own. show: who shows what children write; None: nobody.
-        engine: options of the local engine.
+        engine: options of the engine, and ``launcher``, which says what engine it is.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Root:
         self._show = show
         if show is not None:
             engine = {"on_line": show.on_line, "shows_all": show.shows_all, **engine}
-        self.engine = LocalEngine(self.loop, **engine)
+        self.engine = engine_for(engine.pop("launcher", "auto"), self.loop, **engine)
         self.engine.on_lost = lambda: log.warning("%s: its helper processes were lost; the next start gets new ones", name)
         self._closing = asyncio.Event()
         self._spec = tree

@@ -1,4 +1,5 @@
-"""The whole test run, as the README names it: waiting tests beside each other, measuring ones alone, then the coverage gate.
+"""The whole test run, as the README names it: waiting tests beside each other, measuring ones alone, those that run on the
+portable path there as well, then the coverage gate.
 
 ``python -m tests`` runs everything that every change must pass; ``python -m tests --full`` adds what is marked ``full``.
 """
@@ -7,6 +8,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+
+from tests.portable import MODULES
 
 COMMON = ["-q", "--durations=20", "--durations-min=0.25", "-p", "tests.watch"]
 
@@ -19,6 +22,7 @@ def main(arguments: list[str]) -> int:
     parts = [
         ["-m", f"({left_out}) and not alone", "-n", "4", *COMMON, *rest],
         ["-m", f"({left_out}) and alone", *COMMON, *rest],
+        ["-m", "not browser and not full and not alone", "-n", "4", "--launcher", "portable", *COMMON, *rest, *MODULES],
     ]
     codes = [subprocess.call([sys.executable, "-m", "pytest", *part]) for part in parts]
     codes.append(_core_coverage())

@@ -1,4 +1,7 @@
-"""What every test gets: a leak check without an opt-out, and both event loops in turn."""
+"""What every test gets: a leak check without an opt-out, and both event loops in turn.
+
+``--launcher portable`` runs the same tests with managers that have no launcher; see :mod:`tests.portable`.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,23 @@ import pytest
 import uvloop
 
 from asyncproc.testing.leaks import Leaks
+from tests import portable
 
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--launcher", choices=["auto", "portable"], default="auto", help="what managers start their children by")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--launcher") == "portable":
+        portable.make_default()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--launcher") == "portable":
+        portable.leave_out(config, items)
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""The engine of this machine: makes each kind of child, and keeps the helper processes that Python children and commands need.
+"""The engine of Linux: keeps the helper processes that Python children and commands come from, and asks them for each.
 
 Helpers are started on first use. A start never raises: what goes wrong comes to the watcher as an exit.
 """
@@ -6,18 +6,16 @@ Helpers are started on first use. A start never raises: what goes wrong comes to
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from asyncproc._core.exit import Exit, Reason
-from asyncproc._core.options import COMMAND, COROUTINE, PROCESS, THREAD
-from asyncproc._spec.base import Spec
+from asyncproc._core.options import COMMAND, PROCESS
+from asyncproc._engines.machine import MachineEngine
 
 if TYPE_CHECKING:
     from asyncproc._runtime.chain import Chain
     from asyncproc._runtime.process import ProcessChild
-    from asyncproc._spec.leaf import Body
     from asyncproc.abc import Child, Order, Watcher
 
 PLAIN, BY_VALUE, LOOP, PRELOADED = 1, 2, 3, 4
@@ -25,31 +23,16 @@ REFILL_AFTER = 0.02
 """Seconds without a start after which a warm spare is forked: never in the way of a start."""
 
 
-class LocalEngine:
-    """Children of this machine, for one manager on one loop.
+class LocalEngine(MachineEngine):
+    """Children of a chain of helper processes.
 
     Args:
-        loop: the manager's loop.
-        preload: modules that Python children find imported.
-        spares: Python children that are forked ahead.
-        on_line: told ``(path, stream, data)`` of output that is to be shown.
-        shows_all: show every captured stream (the command line does).
+        spares: Python children that are forked ahead. The rest: see :class:`MachineEngine`.
     """
 
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        *,
-        preload: tuple[str, ...] = (),
-        spares: int = 1,
-        on_line: Callable[[str, str, bytes], None] | None = None,
-        shows_all: bool = False,
-    ) -> None:
-        self._loop = loop
-        self._preload = preload
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, spares: int = 1, **options: Any) -> None:
+        super().__init__(loop, **options)
         self._wanted_spares = spares
-        self._on_line = on_line
-        self._shows_all = shows_all
         self._chain: Chain | None = None
         self._retired: list[Chain] = []
         self._spares: list[ProcessChild] = []
@@ -89,9 +72,6 @@ class LocalEngine:
         if lost and self.on_lost is not None:
             self.on_lost()
 
-    on_lost: Callable[[], None] | None = None
-    """Told when a launcher and all of its children were lost."""
-
     @property
     def chains(self) -> list[Chain]:
         """Every chain that is not closed yet, the one for new children first."""
@@ -117,41 +97,16 @@ class LocalEngine:
 
     # --- starts ---------------------------------------------------------------------------------------------------------
 
-    def start(self, spec: Spec[Any], order: Order, watcher: Watcher) -> Child:
-        """Begin a child."""
-        kind = spec._asyncproc.kind
-        try:
-            if kind == PROCESS:
-                return self._start_process(spec, order, watcher)
-            if kind == COMMAND:
-                return self._start_command(spec, order, watcher)
-            return self._start_local(kind, spec, order, watcher)
-        except Exception as error:  # of the user's values, or of a system that has nothing left
-            return Stillborn(order, watcher, error)
-
-    def _start_local(self, kind: str, spec: Spec[Any], order: Order, watcher: Watcher) -> Child:
-        import copy
-
-        body: Body[Any] = copy.copy(cast("Body[Any]", spec))
-        if kind == THREAD:
-            from asyncproc._runtime.thread import ThreadChild
-
-            return ThreadChild(self._loop, body, order, watcher)
-        assert kind == COROUTINE
-        from asyncproc._runtime.coroutine import CoroutineChild
-
-        return CoroutineChild(self._loop, body, order, watcher)
-
     def _start_process(self, spec: Any, order: Order, watcher: Watcher) -> Child:
         chain = self.chain()  # first: it starts while the rest is loaded
-        from asyncproc._engines.requests import first_message
+        from asyncproc._engines.requests import chain_setting, first_message
         from asyncproc._runtime.stdio import Streams
 
         options = spec._asyncproc.options
         wanted = {name: self._shown(options, name, default) for name, default in (("stdout", "inherit"), ("stderr", "tee"))}
         streams = Streams(self._loop, wanted, self._shower(order))
         try:
-            description, loop, by_value = first_message(spec, order, chain, streams)
+            description, loop, by_value = first_message(spec, order, chain_setting(options, chain, streams))
             spare = self._take_spare()
             child, fork = (spare, None) if spare is not None else self._prepare(chain, self._stage(loop, by_value))
         except BaseException:
@@ -237,43 +192,3 @@ class LocalEngine:
             streams.finish()
             raise
         return CommandChild(self._loop, chain, spec, order, watcher, streams, number, index)
-
-    # --- output that is shown -------------------------------------------------------------------------------------------
-
-    def _shown(self, options: Mapping[str, Any], stream: str, default: str) -> Any:
-        wanted = options.get(stream, default)
-        return "tee" if self._shows_all and wanted in ("capture", "inherit") and stream not in options else wanted
-
-    def _shower(self, order: Order) -> Callable[[str, bytes], None] | None:
-        on_line = self._on_line
-        if on_line is None:
-            return None
-        path = order.path
-        return lambda stream, data: on_line(path, stream, data)
-
-
-class Stillborn:
-    """A child that could not be made: it has ended before it began."""
-
-    pid: int | None = None
-
-    def __init__(self, order: Order, watcher: Watcher, error: BaseException) -> None:
-        watcher.on_exit(Exit(order.path, order.incarnation, Reason.CRASHED, error=error), None)
-
-    def take_rung(self, rung: object) -> None:
-        """It has ended."""
-
-    def signal(self, number: int) -> None:
-        """It has ended."""
-
-    def abandon(self) -> None:
-        """It has ended."""
-
-    def ask_for_report(self) -> None:
-        """It has ended."""
-
-    def send_value(self, value: object) -> int:
-        return 0
-
-    def send_credit(self, count: int) -> None:
-        """It has ended."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import marshal
 import os
+import resource
 from collections.abc import Mapping
 from typing import Any
 
@@ -56,7 +57,8 @@ def limits(options: Mapping[str, Any]) -> dict[str, Any]:
     if options.get("rlimits"):
         pairs = {name.lower().removeprefix("rlimit_"): limit for name, limit in options["rlimits"].items()}
         found["rlimits"] = {
-            RLIMITS[name]: limit if isinstance(limit, tuple) else (limit, limit) for name, limit in pairs.items()
+            getattr(resource, f"RLIMIT_{name.upper()}", RLIMITS[name]): limit if isinstance(limit, tuple) else (limit, limit)
+            for name, limit in pairs.items()
         }
     return found
 

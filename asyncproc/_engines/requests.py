@@ -17,13 +17,26 @@ from asyncproc._spec.base import Described
 from asyncproc._spec.leaf import Body
 
 if TYPE_CHECKING:
+    from asyncproc._ipc.spawn import Setting
     from asyncproc._runtime.stdio import Streams
     from asyncproc._spec.command import Command
     from asyncproc.abc import Order
 
 
-def first_message(spec: Body[Any], order: Order, chain: Chain, streams: Streams) -> tuple[bytes, bool, bool]:
-    """What a fresh fork is told of itself.
+def chain_setting(options: Mapping[str, Any], chain: Chain, streams: Streams) -> Setting:
+    """What a fork of a template is given, as far as it differs from what the template has."""
+    return (
+        streams.places,
+        directory(options.get("cwd")),
+        limits(options) or None,
+        difference(chain.base_env, environment(options, chain.base_env)),
+        unless_equal(chain.base_path, host_path()),
+        unless_equal(chain.base_argv, list(sys.argv)),
+    )
+
+
+def first_message(spec: Body[Any], order: Order, setting: Setting) -> tuple[bytes, bool, bool]:
+    """What a Python child is told of itself.
 
     Returns:
         The message, whether the target needs a loop, and whether it goes by value.
@@ -35,14 +48,6 @@ def first_message(spec: Body[Any], order: Order, chain: Chain, streams: Streams)
     options = described.options
     call = encode_call(_portable(spec).work, described.args, described.kwargs, hooks_of(spec))
     loop = spec.needs_loop
-    setting = (
-        streams.places,
-        directory(options.get("cwd")),
-        limits(options) or None,
-        difference(chain.base_env, environment(options, chain.base_env)),
-        unless_equal(chain.base_path, host_path()),
-        unless_equal(chain.base_argv, list(sys.argv)),
-    )
     metadata = plain_metadata(options.get("metadata", {})) or None
     main_file = getattr(sys.modules.get("__main__"), "__file__", None)
     work = (
@@ -75,10 +80,15 @@ def request_command(chain: Chain, spec: Command, streams: Streams, number: int, 
     given = limits(options)
     if set(given) - {"umask"}:
         given["slow"] = True
-    cwd = os.fsencode(directory(options.get("cwd")))
-    what = (_words(spec.argv), _programs(spec.argv[0], env), cwd, _pairs(env), given)
-    chain.launcher.request("command", number, index, *what, fds=_three(streams), owes=True)
+    what = command_message(spec, env, given)
+    chain.launcher.request("command", number, index, *what, fds=three(streams), owes=True)
     streams.handed_over()
+
+
+def command_message(spec: Command, env: Mapping[str, str], given: dict[str, Any]) -> tuple[Any, ...]:
+    """Words, programs, folder, environment and limits: what whoever becomes the command needs to know."""
+    cwd = os.fsencode(directory(spec._asyncproc.options.get("cwd")))
+    return _words(spec.argv), _programs(spec.argv[0], env), cwd, _pairs(env), given
 
 
 def _words(argv: tuple[str, ...]) -> list[bytes]:
@@ -96,9 +106,9 @@ def _programs(program: str, env: Mapping[str, str]) -> list[bytes]:
     return [os.path.join(os.fsencode(folder or "."), os.fsencode(program)) for folder in os.get_exec_path(dict(env))]
 
 
-def _three(streams: Any) -> list[int]:
-    """The command's three descriptors; the null device where there is none."""
+def three(streams: Streams) -> tuple[int, int, int]:
+    """A child's three descriptors; the null device where there is none."""
     fds: list[int] = []
     for place in streams.places:
         fds.append(streams.null() if place == -1 else fds[1] if place == -2 else streams.fds[place])
-    return fds
+    return fds[0], fds[1], fds[2]

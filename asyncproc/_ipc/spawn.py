@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
     Setting: TypeAlias = tuple[
-        tuple[int, int, int],  # streams: an index into the descriptors, -1 the null device, -2 where stdout goes
+        tuple[int, int, int] | None,  # streams: an index into the descriptors, -1 the null device, -2 stdout's; None: in place
         str,  # working directory
         dict[str, Any] | None,  # limits, see asyncproc._runtime.limits
         tuple[list[str], dict[str, str]] | None,  # environment: names to remove, values to set; None: as the template's

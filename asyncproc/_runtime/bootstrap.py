@@ -1,4 +1,4 @@
-"""From a fork of a template to a child that starts clean. Runs once, in the child, and never returns.
+"""From a fork of a template, or a fresh interpreter, to a child that starts clean. Runs once, in the child, and never returns.
 
 The order matters and is the design's: signals, descriptors, session, stamp, parent-death signal, and only then anything
 that was handed over. Nothing of the template or of a sibling may be reachable when the target runs.
@@ -23,6 +23,7 @@ from asyncproc._runtime.limits import apply_limits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, Never
 
     from asyncproc._ipc.spawn import Setting, Work
@@ -45,21 +46,29 @@ class Refused(Exception):
         self.error = error
 
 
-def become_child(template: int, channel: int, stamp: int) -> Never:
-    """Turn this fresh fork into a child of the manager on the other end of *channel*."""
+def become_child(parent: int, channel: int, stamp: int, prepare: Callable[[bool], None] | None = None) -> Never:
+    """Turn this process into a child of the manager on the other end of *channel*.
+
+    Args:
+        parent: whose end is this child's. stamp: 0 when there is none.
+        prepare: what a fresh interpreter still lacks, told whether the target needs a loop; it leads its session already.
+    """
     code = 70
     gc.enable()  # a template that still loads has it off
     try:
         _reset_signals()
         os.dup2(channel, CHANNEL, False)
         kernel.close_all_but((0, 1, 2, CHANNEL))
-        os.setsid()
+        if prepare is None:
+            os.setsid()
         if stamp:
             resource.setrlimit(kernel.RLIMIT_LOCKS, (stamp, stamp))
-        kernel.die_with(template)
+        kernel.die_with(parent)
         sock = _socket.socket(fileno=CHANNEL)
         setting, work, early, fds = _receive(sock)
-        refused = _apply(setting, fds, template)
+        refused = _apply(setting, fds, parent)
+        if prepare is not None:
+            prepare(work[5])
         __import__(ENTRY)
         code = sys.modules[ENTRY].main(sock, work, early, refused)
     except BaseException:
@@ -96,9 +105,10 @@ def _receive(sock: _socket.socket) -> tuple[Setting, Work, list[tuple[int, bytes
     os._exit(0)  # the manager is gone, or does not need this spare
 
 
-def _apply(setting: Setting, fds: list[int], template: int) -> Refused | None:
+def _apply(setting: Setting, fds: list[int], parent: int) -> Refused | None:
     streams, cwd, limits, env, path, argv = setting
-    _connect_streams(streams, fds)
+    if streams is not None:
+        _connect_streams(streams, fds)
     step = "cwd"
     try:
         os.chdir(cwd)
@@ -106,7 +116,7 @@ def _apply(setting: Setting, fds: list[int], template: int) -> Refused | None:
             step = "limits"
             apply_limits(limits)
             if "uid" in limits:  # a change of uid clears it
-                kernel.die_with(template)
+                kernel.die_with(parent)
     except (OSError, ValueError) as error:
         return Refused(step, error)
     if env is not None:

@@ -40,7 +40,7 @@ class Capture:
 
     def open(self) -> int:
         """Make the pipe; returns the end that is the child's, to be closed by the caller."""
-        self._fd, theirs = os.pipe2(os.O_CLOEXEC)
+        self._fd, theirs = os.pipe()
         os.set_blocking(self._fd, False)
         self._loop.add_reader(self._fd, self._readable)
         return theirs

@@ -14,8 +14,7 @@ from asyncproc._spec.command import signal_number
 from asyncproc.errors import EncodeError
 
 if TYPE_CHECKING:
-    from asyncproc._runtime.chain import Chain
-    from asyncproc._runtime.keeper_link import KeeperLink
+    from asyncproc._runtime.keeper_link import Launching, Reach
     from asyncproc._runtime.stdio import Streams
     from asyncproc._spec.command import Command
     from asyncproc.abc import Order, Watcher
@@ -27,7 +26,7 @@ class CommandChild:
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        chain: Chain,
+        chain: Launching,
         spec: Command,
         order: Order,
         watcher: Watcher,
@@ -39,7 +38,7 @@ class CommandChild:
         self.pid: int | None = None
         self._loop = loop
         self._chain = chain
-        self._link: KeeperLink = chain.launcher
+        self._link: Reach = chain.launcher
         self._spec = spec
         self._order = order
         self._watcher: Watcher | None = watcher

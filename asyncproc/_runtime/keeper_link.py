@@ -16,6 +16,7 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from asyncproc._runtime.keeper import EXITED, FAILED, HEARD, IMPORTED, LARGE, PACKET, READY, RECORD, SPAWNED, STEPS
+from asyncproc._runtime.memory_file import memory_file
 
 OWES_TOO_LONG = 1.0
 """Seconds without any answer after which a helper that owes one is continued, and after as many again killed."""
@@ -30,6 +31,27 @@ class Listener(Protocol):
     def on_start_failed(self, step: str, errno: int) -> None: ...
     def on_process_ended(self, status: int, cpu: float, peak_memory: int) -> None: ...
     def on_lost(self) -> None: ...
+
+
+class Numbers(Protocol):
+    """Who has given a child its number."""
+
+    def free_index(self, index: int) -> None: ...
+
+
+class Reach(Protocol):
+    """How the manager's object of a child reaches whoever keeps the process: a helper's link, or the manager's own keeper."""
+
+    @property
+    def children(self) -> dict[int, Listener]: ...
+    def request(self, *words: Any, owes: bool = False) -> None: ...
+
+
+class Launching(Numbers, Protocol):
+    """Who has given a command its number, and starts it."""
+
+    @property
+    def launcher(self) -> Reach: ...
 
 
 class Owner(Protocol):
@@ -192,7 +214,7 @@ class _Request:
         self.own: list[int] = []
         self.gone = False
         if len(self.data) > PACKET // 2:
-            self.own = [_memory_file(self.data)]
+            self.own = [memory_file(self.data)]
             self.fds = [*fds, *self.own]
             self.data = marshal.dumps((LARGE, words[1]))
 
@@ -216,14 +238,3 @@ class _Request:
         for fd in self.own:
             os.close(fd)
         self.own.clear()
-
-
-def _memory_file(data: bytes) -> int:
-    fd = os.memfd_create("request", os.MFD_CLOEXEC)
-    try:
-        with open(fd, "wb", closefd=False) as file:
-            file.write(data)
-    except BaseException:
-        os.close(fd)
-        raise
-    return fd

@@ -1,4 +1,4 @@
-"""The few calls to Linux that the helper processes need and the standard library lacks.
+"""The few calls to Linux that the helper processes need and the standard library lacks. Elsewhere it can be imported, no more.
 
 Imported by warden, launcher, template and child: it loads nothing but C modules, because a helper has to be ready in
 about ten milliseconds.
@@ -10,6 +10,7 @@ import _ctypes
 import _signal  # type: ignore[import-not-found]  # the C half of signal: loading that one costs 3 ms
 import os
 import resource
+import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ _PR_SET_CHILD_SUBREAPER = 36
 _SIGKILL = 9
 
 _THIS_PROGRAM: Any = None
-_prctl = _ctypes.dlsym(_ctypes.dlopen(_THIS_PROGRAM, 2), "prctl")
+HAS_PRCTL = sys.platform == "linux"
+_prctl = _ctypes.dlsym(_ctypes.dlopen(_THIS_PROGRAM, 2), "prctl") if HAS_PRCTL else 0
 
 
 def become_subreaper() -> None:
@@ -36,9 +38,10 @@ def become_subreaper() -> None:
 def die_with(parent: int) -> None:
     """Get SIGKILL when *parent*, the process that forked this one, ends; at once if it has ended already.
 
-    Only for a parent with a single thread: the kernel means the thread that forked.
+    The kernel means the thread that forked: a helper has no other. A host that starts children itself must go on with that one.
     """
-    _call(_PR_SET_PDEATHSIG, _SIGKILL)
+    if HAS_PRCTL:
+        _call(_PR_SET_PDEATHSIG, _SIGKILL)
     if os.getppid() != parent:
         os.kill(os.getpid(), _SIGKILL)
 
@@ -145,12 +148,20 @@ def end_marked(indices: set[int], token: str) -> None:
 
     Two managers of one process hand out the same stamps: only the token tells them apart.
     """
-    top, width = own_interval()
-    while width and sum([_end_marked(name, indices, token, top, width) for name in os.listdir("/proc") if name.isdigit()]):
+    while kill_marked(indices, token):
         pass
 
 
+def kill_marked(indices: set[int], token: str) -> int:
+    """One pass of :func:`end_marked`; how many it has killed. Who is born meanwhile is found by another pass."""
+    top, width = own_interval()
+    names = [name for name in os.listdir("/proc") if name.isdigit()] if width else []
+    return sum([_end_marked(name, indices, token, top, width) for name in names])
+
+
 def _end_marked(name: str, indices: set[int], token: str, top: int, width: int) -> bool:
+    if (top - stamp_of(int(name))) // width not in indices:  # nearly everybody
+        return False
     try:
         fd = os.pidfd_open(int(name))  # before the look: what is looked at is what is signalled
     except OSError:

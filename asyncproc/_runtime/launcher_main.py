@@ -166,33 +166,15 @@ def _exec(
     report: int,
     stamp: int,
 ) -> Never:
-    from asyncproc._runtime.limits import apply_limits
+    from asyncproc._runtime.exec_main import become_program
 
-    step = "fork"
     try:
         for target, fd in enumerate([os.dup(fd) for fd in fds]):  # dup: a source may be where another one goes
             os.dup2(fd, target)
         os.setsid()
         if stamp:
             resource.setrlimit(kernel.RLIMIT_LOCKS, (stamp, stamp))
-        step = "limits"
-        apply_limits(options)
-        step = "cwd"
-        os.chdir(cwd)
-        step = "exec"
-        failed = OSError(2, "")
-        for program in programs:
-            try:
-                os.execve(program, argv, dict(pair.split(b"=", 1) for pair in env))
-            except OSError as error:
-                if error.errno not in (2, 20):
-                    failed = error
-        raise failed
-    except KeyError:
-        os.write(report, b"user:2")
     except OSError as error:
-        os.write(report, b"%s:%d" % (step.encode(), int(error.errno or 22)))
-    except ValueError:  # setrlimit says EPERM so; elsewhere it is NUL where none may be
-        os.write(report, b"%s:%d" % (step.encode(), 1 if step == "limits" else 22))
-    finally:
+        os.write(report, b"fork:%d" % (error.errno or 22))
         os._exit(127)
+    become_program(argv, programs, cwd, env, options, report)

@@ -25,8 +25,7 @@ from asyncproc._ipc.remote_error import pack_error, unpack_error
 from asyncproc.errors import ChannelBroken, DecodeError, EncodeError
 
 if TYPE_CHECKING:
-    from asyncproc._runtime.chain import Chain
-    from asyncproc._runtime.keeper_link import KeeperLink
+    from asyncproc._runtime.keeper_link import Numbers, Reach
     from asyncproc._runtime.stdio import Streams
     from asyncproc.abc import Order, Watcher
 
@@ -62,7 +61,7 @@ class ProcessChild:
     )
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, chain: Chain, sock: socket.socket, number: int, index: int, link: KeeperLink
+        self, loop: asyncio.AbstractEventLoop, chain: Numbers, sock: socket.socket, number: int, index: int, link: Reach
     ) -> None:
         self.pid: int | None = None
         self.ended = False
@@ -129,7 +128,7 @@ class ProcessChild:
     def on_lost(self) -> None:
         self._channel.drain()
         well = self._outcome is not None and self._outcome[0] == RESULT
-        self._settle(Reason.FINISHED if well else Reason.LOST)
+        self._settle(Reason.FINISHED if well else Reason.LOST if self._outcome is None else Reason.CRASHED)
 
     # --- what the child tells -------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from asyncproc._runtime.capture import RING, Capture
+from asyncproc._runtime.memory_file import memory_file
 
 NULL, AS_STDOUT = -1, -2
 
@@ -62,13 +63,7 @@ class Streams:
         if wanted == "null":
             return NULL
         data = wanted.encode() if isinstance(wanted, str) else wanted
-        file = os.memfd_create("stdin", os.MFD_CLOEXEC)  # nobody has to feed it, and it cannot fill up
-        index = self._give(file, own=True)
-        view = memoryview(data)
-        while view:
-            view = view[os.write(file, view) :]
-        os.lseek(file, 0, os.SEEK_SET)
-        return index
+        return self._give(memory_file(data), own=True)  # nobody has to feed it, and it cannot fill up
 
     def _output(
         self, name: str, fd: int, wanted: Any, on_line: Callable[[str, bytes], None] | None, size: int

@@ -29,7 +29,7 @@ class Warden:
     """
 
     def __init__(self) -> None:
-        self.env = {**os.environ, RUN_VARIABLE: _run_token()}
+        self.env = {**os.environ, RUN_VARIABLE: run_token()}
         with ExitStack() as on_failure, ExitStack() as theirs:
             self.lifeline, lifeline = own_pair()
             on_failure.callback(self.lifeline.close)
@@ -46,7 +46,7 @@ class Warden:
         self.requests.close()
 
 
-def _run_token() -> str:
+def run_token() -> str:
     """What people and tests find our processes by; a nested manager's is appended. It identifies, and authorises nothing."""
     outer = os.environ.get(RUN_VARIABLE)
     own = os.urandom(16).hex()
@@ -65,12 +65,12 @@ def _spawn(lifeline: socket.socket, requests: socket.socket, env: dict[str, str]
 def _spawn_with(held: list[int], lifeline: socket.socket, requests: socket.socket, env: dict[str, str]) -> int:
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     try:
-        held.extend(map(_above, (null, lifeline.fileno(), requests.fileno())))  # none stands where another one goes
+        held.extend(map(above, (null, lifeline.fileno(), requests.fileno())))  # none stands where another one goes
     finally:
         os.close(null)
     quiet = (0, 1) if os.environ.get("ASYNCPROC_DEBUG") else (0, 1, 2)
     places = [*((held[0], fd) for fd in quiet), (held[1], 3), (held[2], 4)]
-    argv = [python(), "-I", "-S", "-c", START, ROOT, "3", "4", str(os.getpid()), str(_limit_for_children())]
+    argv = [python(), "-I", "-S", "-c", START, ROOT, "3", "4", str(os.getpid()), str(limit_for_children())]
     return os.posix_spawn(
         argv[0],
         argv,
@@ -102,11 +102,18 @@ def more_open_files() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def _limit_for_children() -> int:
+def raised_limit() -> tuple[int, int] | None:
+    """The limits of open files that children are to find, when this program has raised its own."""
+    return None if _raised_from is None else (_raised_from, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+
+
+def limit_for_children() -> int:
+    """The soft limit of open files that children are to find."""
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0] if _raised_from is None else _raised_from
 
 
-def _above(fd: int) -> int:
+def above(fd: int) -> int:
+    """A duplicate that stands in nobody's way."""
     import fcntl
 
     return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10)

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Self, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, overload
 
 from asyncproc._core.supervision.state import State
 from asyncproc._manager import Manager as AsyncManager
@@ -43,7 +43,7 @@ class Manager(Face, Generic[S]):
     does not wait.
 
     Args:
-        tree, name, namespace, grace, preload, spares: as those of the async one.
+        tree, name, namespace, grace, launcher, preload, spares: as those of the async one.
     """
 
     @overload
@@ -54,6 +54,7 @@ class Manager(Face, Generic[S]):
         name: str | None = None,
         namespace: Mapping[str, Any] | None = None,
         grace: float | None = 5.0,
+        launcher: Literal["auto", "portable"] = "auto",
         preload: Sequence[str] = (),
         spares: int = 1,
     ) -> None: ...
@@ -65,6 +66,7 @@ class Manager(Face, Generic[S]):
         name: str | None = None,
         namespace: S,
         grace: float | None = 5.0,
+        launcher: Literal["auto", "portable"] = "auto",
         preload: Sequence[str] = (),
         spares: int = 1,
     ) -> None: ...
@@ -75,10 +77,13 @@ class Manager(Face, Generic[S]):
         name: str | None = None,
         namespace: Any = None,
         grace: float | None = 5.0,
+        launcher: Literal["auto", "portable"] = "auto",
         preload: Sequence[str] = (),
         spares: int = 1,
     ) -> None:
-        self._inner: AsyncManager[S] = _Owned(tree, name=name, namespace=namespace, grace=grace, preload=preload, spares=spares)
+        self._inner: AsyncManager[S] = _Owned(
+            tree, name=name, namespace=namespace, grace=grace, launcher=launcher, preload=preload, spares=spares
+        )
         self._lease: Lease | None = None
 
     def __repr__(self) -> str:
@@ -248,6 +253,11 @@ class Manager(Face, Generic[S]):
     def stop_bound(self) -> float | None:
         """Seconds that ``stop()`` takes at most; None when a node may take for ever."""
         return self._ask("stop_bound", lambda: self._inner.stop_bound)
+
+    @property
+    def guarantees(self) -> Mapping[str, bool | str]:
+        """What holds on this system for this manager's launcher."""
+        return self._inner.guarantees
 
     @property
     def namespace(self) -> BlockingNamespace[S]:

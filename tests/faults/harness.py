@@ -93,6 +93,8 @@ class Victim:
         words: the name of the host and its options.
     """
 
+    program = HOSTS
+
     def __init__(self, *words: str) -> None:
         self.leaks = Leaks()
         self._words = words
@@ -101,7 +103,11 @@ class Victim:
         outer = os.environ.get(RUN_VARIABLE)
         env = {**os.environ, RUN_VARIABLE: f"{outer}:{self.leaks.token}" if outer else self.leaks.token}
         self.process = subprocess.Popen(
-            [sys.executable, str(HOSTS), *self._words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, text=True
+            [sys.executable, str(self.program), *self._words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=env,
+            text=True,
         )
         return self
 

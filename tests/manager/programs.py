@@ -10,7 +10,14 @@ import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.portable import PREAMBLE, is_default
+
 ROOT = Path(__file__).resolve().parents[2]
+
+
+def _text(text: str) -> str:
+    """The program, on the same path as the tests."""
+    return (PREAMBLE if is_default() else "") + textwrap.dedent(text)
 
 
 def environment() -> dict[str, str]:
@@ -27,7 +34,7 @@ class Done:
 def run_program(folder: Path, text: str, *arguments: str) -> Done:
     """Run a program from a file of its own to its end."""
     file = folder / "program.py"
-    file.write_text(textwrap.dedent(text))
+    file.write_text(_text(text))
     done = subprocess.run(
         [sys.executable, str(file), *arguments], cwd=folder, env=environment(), capture_output=True, text=True, timeout=30
     )
@@ -39,7 +46,7 @@ class Program:
 
     def __init__(self, folder: Path, text: str) -> None:
         file = folder / "program.py"
-        file.write_text(textwrap.dedent(text))
+        file.write_text(_text(text))
         self._process = subprocess.Popen(
             [sys.executable, "-u", str(file)],
             cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,

@@ -1,0 +1,69 @@
+"""The suite on the portable path: which test modules run there, and which of their tests cannot hold there.
+
+``python -m tests`` runs them with ``--launcher portable`` after all others. A manager's default is changed for that run, so the
+tests are the same; a fresh interpreter takes 50 to 150 ms to start, so what starts hundreds of children is not among them.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from asyncproc import Manager
+
+MODULES = (
+    "tests/manager/test_manager.py",
+    "tests/manager/test_handles.py",
+    "tests/manager/test_groups.py",
+    "tests/manager/test_functions.py",
+    "tests/faults/test_start.py",
+    "tests/faults/test_stop.py",
+)
+
+_HELPERS = "about the launcher's helper processes, of which there are none"
+_STEPS = "comes to a fault at a step of a helper, of which there are none"
+_SPARES = "about spares, of which there are none"
+
+EXCEPTIONS: dict[str, str] = {
+    "tests/manager/test_functions.py::test_a_child_imports_no_more_than_it_needs": "multiprocessing imports more than that",
+    "tests/faults/test_stop.py::test_stopped_helper_is_continued_for_a_start": _HELPERS,
+    "tests/faults/test_stop.py::test_stopped_helper_is_continued_for_a_stop": _HELPERS,
+    "tests/faults/test_stop.py::test_close_does_not_wait_for_a_stopped_helper": _HELPERS,
+    "tests/faults/test_stop.py::test_close_without_a_warden_continues_a_stopped_launcher": _HELPERS,
+    "tests/faults/test_stop.py::test_many_cycles_leave_no_trace": "hundreds of starts, and about helpers",
+    "tests/faults/test_stop.py::test_thousand_idle_children": "a thousand starts",
+    "tests/faults/test_start.py::test_child_that_is_stopped_before_it_is_ready_runs_out_of_time": _STEPS,
+    "tests/faults/test_start.py::test_start_cancelled_at_a_step_leaves_nothing": _STEPS,
+    "tests/faults/test_start.py::test_death_between_start_and_ready_names_the_signal": _STEPS,
+    "tests/faults/test_start.py::test_helper_without_descriptors_fails_the_start_and_lives": _HELPERS,
+    "tests/faults/test_start.py::test_spare_that_has_died_costs_no_start": _SPARES,
+    "tests/faults/test_start.py::test_spares_do_not_pile_up": _SPARES,
+    "tests/faults/test_start.py::test_slow_preload_is_no_stopped_template": "about a template, of which there is none",
+}
+"""Tests that cannot hold on the portable path, each with the reason."""
+
+PREAMBLE = "import asyncproc; asyncproc.Manager.__init__.__kwdefaults__['launcher'] = 'portable'\n"
+"""The first line of a program that is to run on it."""
+
+
+def make_default() -> None:
+    """Let every manager of this process that says nothing else take the portable path."""
+    defaults = Manager.__init__.__kwdefaults__
+    assert defaults is not None
+    defaults["launcher"] = "portable"
+
+
+def is_default() -> bool:
+    defaults = Manager.__init__.__kwdefaults__
+    return defaults is not None and defaults["launcher"] == "portable"
+
+
+def leave_out(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect the exceptions."""
+    out = [item for item in items if _name(item) in EXCEPTIONS]
+    if out:
+        config.hook.pytest_deselected(items=out)
+        items[:] = [item for item in items if _name(item) not in EXCEPTIONS]
+
+
+def _name(item: pytest.Item) -> str:
+    return item.nodeid.partition("[")[0]
