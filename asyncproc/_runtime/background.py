@@ -26,9 +26,29 @@ class BackgroundThread(threading.Thread):
         self._life = life
         self._call = target, args
         self._context = contextvars.copy_context()
+        self._told: list[Callable[[], object]] = []
+        self._over = False
+        self._state = threading.Lock()
         self.loops = loops
 
+    def when_over(self, call: Callable[[], object]) -> None:
+        """Call it when the last pass is over; at once when that is so."""
+        with self._state:
+            if not self._over:
+                self._told.append(call)
+                return
+        call()
+
     def run(self) -> None:
+        try:
+            self._run()
+        finally:
+            with self._state:
+                self._over = True
+            for call in self._told:
+                call()
+
+    def _run(self) -> None:
         try:
             self._context.run(self._passes)
         except BaseException as error:
@@ -62,15 +82,26 @@ def start(
     return thread
 
 
-async def join_on_loop(threads: list[BackgroundThread]) -> None:
-    """The same, while the loop goes on."""
-    import asyncio
-
-    await asyncio.to_thread(join, threads)
-
-
 def join(threads: list[BackgroundThread]) -> None:
     """Let those that loop end after their present pass."""
     for thread in threads:
-        if thread.loops != 1 and thread is not threading.current_thread():
+        if thread.loops != 1:
             thread.join(LAST_PASS)
+
+
+async def join_on_loop(threads: list[BackgroundThread]) -> None:
+    """The same, while the loop goes on; without a thread that waits."""
+    import asyncio
+
+    loop = asyncio.get_running_loop()
+    for thread in threads:
+        if thread.loops == 1:
+            continue
+        over = asyncio.Event()
+        thread.when_over(lambda over=over: loop.call_soon_threadsafe(over.set))  # type: ignore[misc]  # bound now
+        try:
+            async with asyncio.timeout(LAST_PASS):
+                await over.wait()
+        except TimeoutError:
+            continue
+        thread.join()

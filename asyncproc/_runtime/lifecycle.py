@@ -213,9 +213,8 @@ class Life:
         while (wish := wishes[-1]) is not END:
             if wishes[0] is TELL_READY and not self._ready_by_call:
                 self.on_ready()
-            if wish is PREPARE and self.error is not None:  # the same loop again
-                self._attempts.append(self.error)
-                self.error = None
+            if wish is PREPARE:
+                self._begin_loop()
             try:
                 if self._held and not wish.unwinds and self.error is None and wish is not RUN:
                     yield from self._wait_at_gate(wish.phase)
@@ -241,6 +240,14 @@ class Life:
             raise self.error
         return self.last_result if self._finish_result is None else self._finish_result
 
+    def _begin_loop(self) -> None:
+        if self.error is not None:  # the same loop again
+            self._attempts.append(self.error)
+            self.error = None
+        if self._seen != self.machine.number:
+            self._seen = self.machine.number
+            self.arguments.begin_loop()
+
     def _limited(self, wish: Action, seconds: float) -> Calls:
         self.arm(seconds)
         try:
@@ -257,9 +264,6 @@ class Life:
     def _do_prepare(self) -> Calls:
         if self.on_loop and self.machine.loops != 1:
             yield _breathe, (), _NOTHING  # a loop that never waits would hear nothing, and let nobody else run
-        if self._seen != self.machine.number:
-            self._seen = self.machine.number
-            self.arguments.begin_loop()
         if self.look is not None and self.now() >= self._look_at:
             self._look_at = self.now() + LOOK_EVERY
             self.look()

@@ -193,7 +193,7 @@ class Gate:
         handle, phase = self._handle, self.PHASE
         if hold.is_past(phase):
             raise self._past(hold)
-        if phase == ON_START and handle.state in (State.CREATED, State.ENDED):
+        if phase == ON_START and handle.state is State.CREATED:
             hold.begin()
             handle._supervisor.demand(RunAsked(handle._place.id))
         try:
@@ -208,8 +208,13 @@ class Gate:
             raise self._past(hold)
 
     def _past(self, hold: Hold) -> StateError:
-        where = f"it has ended: {self._handle.exit.explain()}" if self._handle.exit is not None else f"it is in {hold.phase}"
-        return StateError(f"node {self._handle.path}: is past {self.PHASE}, {where or self._handle.state.value}")
+        place, exit = self._handle._place, self._handle.exit
+        if not place.view.finished or exit is None:
+            return StateError(f"node {place.path}: is past {self.PHASE}, it is in {hold.phase or self._handle.state.value}")
+        place.awaited = True  # who reads this is told how it ended
+        error = StateError(f"node {place.path}: is past {self.PHASE}, it has ended: {exit.explain()}")
+        error.__cause__ = exit.error
+        return error
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

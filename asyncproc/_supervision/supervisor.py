@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, assert_never
 
 from asyncproc._core import options as kinds
-from asyncproc._core.supervision.action import Abandon, Action, Finish, Move, Ready, Start, Stop, Wait
+from asyncproc._core.supervision.action import Abandon, Action, Finish, Move, Ready, Rung, Start, Stop, Wait
 from asyncproc._core.supervision.event import Added, Event, Forgotten, NodeId, RunAsked, Timer, TimerFired
 from asyncproc._core.supervision.machine import TreeMachine
 from asyncproc._core.supervision.state import State
@@ -162,6 +162,8 @@ class Supervisor:
                 self._start(place, action)
             case Stop():
                 if place.child is not None:
+                    if place.hold is not None and action.rung is not Rung.KILL:
+                        place.hold.let_go()
                     place.child.take_rung(action.rung)
             case Abandon():
                 if place.child is not None:
@@ -206,8 +208,6 @@ class Supervisor:
             place.child = None
             if place.mail is not None:
                 place.mail.disconnect()
-        if place.hold is not None and move.after in (State.STOPPING, State.ENDED):
-            place.hold.let_go()
         if self.subscribers:
             transition = Transition(place.path, move.incarnation, move.before, move.after, move.time, move.exit)
             for subscriber in list(self.subscribers):

@@ -290,7 +290,7 @@ class Decides(Process[Any], loops=5):
         self.decide("after_loop")
 
     def on_finish(self) -> None:
-        self.sync.send(self.seen)
+        self.sync.send([*self.seen, "on_finish"])
         self.decide("on_finish")
 
 

@@ -1,0 +1,381 @@
+"""The parent's hand on a child: gates, stepping, and what happens when the hand lets go."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import pytest
+
+from asyncproc import (
+    AfterLoop,
+    BeforeLoop,
+    ChildStopped,
+    Command,
+    Concurrent,
+    Coroutine,
+    Manager,
+    OnFinish,
+    OnStart,
+    Phase,
+    Process,
+    Reason,
+    SpecError,
+    State,
+    StateError,
+    Thread,
+    blocking,
+)
+from asyncproc.errors import EncodeError
+from tests.lifecycle.targets import quick
+
+
+def train(config: str, batch: int | None = None, carried: int | None = None) -> tuple[str, int | None, int | None]:
+    return config, batch, carried
+
+
+async def train_async(config: str, batch: int | None = None, carried: int | None = None) -> tuple[str, int | None, int | None]:
+    return config, batch, carried
+
+
+def fails_in_second(value: int) -> int:
+    if value == 2:
+        raise ValueError("second")
+    return value
+
+
+HELD = [
+    Process(train, loops=2),  # type: ignore[call-overload]
+    Process(train_async, loops=2),  # type: ignore[call-overload]
+    Thread(train, loops=2),  # type: ignore[call-overload]
+    Thread(train_async, loops=2),  # type: ignore[call-overload]
+    Coroutine(train_async, loops=2),  # type: ignore[call-overload]
+]
+IDS = ["process", "async process", "thread", "async thread", "coroutine"]
+
+
+@pytest.mark.both_loops
+@pytest.mark.parametrize("spec", HELD, ids=IDS)
+async def test_held_child_waits_at_each_phase(spec: Any) -> None:
+    """M19, S2.12 to S2.14: every gate is entered and left; values go where they belong, and win."""
+    async with Manager() as manager:
+        handle = manager.add(spec, hold=True)
+        assert (handle.state, handle.phase) == (State.CREATED, None)
+        async with OnStart(handle) as start:
+            assert (handle.state, handle.phase, start.number, start.phase) == (State.STARTING, Phase.ON_START, 0, "on_start")
+            start.add(config="c")
+        async with BeforeLoop(handle) as before:
+            assert (before.number, before.kwargs) == (1, {"config": "c"})
+            before.add(batch=1)
+        async with AfterLoop(handle, add_for_next=True) as after:
+            assert after.result == ("c", 1, None)
+            after.add(carried=5)
+        async with BeforeLoop(handle) as before:
+            assert (before.number, before.kwargs) == (2, {"config": "c", "carried": 5})
+        async with AfterLoop(handle) as after:
+            assert after.result == ("c", None, 5)
+        async with OnFinish(handle):
+            assert handle.phase is Phase.ON_FINISH
+        assert await handle == ("c", None, 5)
+
+
+@pytest.mark.both_loops
+@pytest.mark.parametrize("spec", HELD, ids=IDS)
+async def test_steps_run_one_loop_each(spec: Any) -> None:
+    """DESIGN 3.3: asking for the next lets it run; then waiting for the end lets it finish."""
+    async with Manager() as manager:
+        handle = manager.add(spec, hold=True)
+        async with OnStart(handle) as start:
+            start.add(config="c")
+        numbers = []
+        async for before in handle.steps():
+            numbers.append(before.number)
+            before.add(batch=before.number * 10)
+        assert numbers == [1, 2]
+        assert await handle == ("c", 20, None)
+
+
+async def test_finish_can_be_held_after_steps() -> None:
+    """It waits for its gate, until somebody waits for its end."""
+    async with Manager() as manager:
+        handle = manager.add(Process(quick, loops=1), hold=True)
+        async with OnStart(handle):
+            pass
+        async for _ in handle.steps():
+            pass
+        async with OnFinish(handle) as finish:
+            assert finish.number == 1
+        assert await handle == 1
+
+
+async def test_step_of_a_failed_loop_is_the_last() -> None:
+    """The error is the child's, and nothing hangs."""
+    async with Manager() as manager:
+        handle = manager.add(Process(fails_in_second, loops=None), hold=True)  # type: ignore[call-overload]
+        async with OnStart(handle):
+            pass
+        numbers = []
+        async for before in handle.steps():
+            before.add(value=before.number)
+            numbers.append(before.number)
+        assert numbers == [1, 2]
+        with pytest.raises(ValueError, match="second"):
+            await handle
+
+
+@pytest.mark.parametrize("spec", [Process(quick, loops=None), Thread(quick, loops=None)], ids=["process", "thread"])
+async def test_gate_left_by_an_exception_ends_the_child(spec: Any) -> None:
+    """And the exception goes on."""
+    async with Manager() as manager:
+        for gate in (OnStart, BeforeLoop):
+            handle = manager.add(spec, hold=True, name=gate.__name__)
+            with pytest.raises(KeyError, match="mine"):
+                async with OnStart(handle):
+                    if gate is OnStart:
+                        raise KeyError("mine")
+                async with gate(handle):
+                    raise KeyError("mine")
+            assert handle.exit is not None
+            assert handle.exit.reason is Reason.STOPPED
+            assert handle.exit.asked_by == f"its {gate.__name__} gate, left by an exception"
+
+
+async def test_cancelled_parent_ends_the_child() -> None:
+    """M19: in a gate, and while waiting for one."""
+    async with Manager() as manager:
+        for wait in (False, True):
+            handle = manager.add(Process(quick, loops=None), hold=True)
+            inside = asyncio.Event()
+
+            async def parent(handle: Any = handle, inside: asyncio.Event = inside, wait: bool = wait) -> None:
+                async with OnStart(handle):
+                    if not wait:
+                        inside.set()
+                        await asyncio.sleep(1000)
+                async with AfterLoop(handle):  # it stands at BeforeLoop, whose gate nobody enters
+                    pass
+
+            task = asyncio.create_task(parent())
+            if wait:
+                await handle._supervisor.until(handle._place, lambda: handle.phase is Phase.BEFORE_LOOP)  # noqa: B023
+            else:
+                await inside.wait()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert handle.state is State.ENDED
+
+
+async def test_stop_releases_a_held_child() -> None:
+    """One that is asked to end is held no longer, wherever it stands."""
+    async with Manager() as manager:
+        handle = manager.add(Process(quick, loops=None), hold=True)
+        async with OnStart(handle):
+            pass
+        steps = handle.steps()
+        await anext(steps)
+        exit = await handle.stop()
+        assert exit.ok
+        with pytest.raises(StopAsyncIteration):
+            await anext(steps)
+
+
+async def test_leaving_the_manager_releases_held_children() -> None:
+    """At a gate, and never started."""
+    async with Manager() as manager:
+        handle = manager.add(Process(quick, loops=None), hold=True)
+        never = manager.add(Process(quick), hold=True, name="never")
+        async with OnStart(handle):
+            pass
+    assert handle.state is State.ENDED
+    assert never.exit is not None
+    assert never.exit.reason is Reason.SKIPPED
+
+
+async def test_gate_has_a_timeout() -> None:
+    """It names node and phase; the child is still held, and can be had later."""
+    async with Manager() as manager:
+        handle = manager.add(Process(quick, loops=1, name="n"), hold=True)
+        async with OnStart(handle):
+            pass
+        with pytest.raises(TimeoutError, match=r"node app/n: did not come to on_finish within 0.05 s"):
+            async with OnFinish(handle, timeout=0.05):
+                pass
+        async for _ in handle.steps():
+            pass
+        assert await handle == 1
+
+
+async def test_start_timeout_does_not_run_while_held() -> None:
+    """M19."""
+    async with Manager() as manager:
+        handle = manager.add(Process(quick, start_timeout=0.5), hold=True)
+        async with OnStart(handle):
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.7):
+                    await handle.wait_for(state=State.RUNNING)
+        async for _ in handle.steps():
+            pass
+        assert await handle == 1
+
+
+async def test_gate_on_the_wrong_child_is_a_state_error() -> None:
+    """M19: not held, past the phase, ended; it names node and phase."""
+    async with Manager() as manager:
+        free = await manager.start(Process(quick, name="free"))
+        with pytest.raises(StateError, match=r"node app/free: is not held, OnStart needs manager.add\(spec, hold=True\)"):
+            async with OnStart(free):
+                pass
+        with pytest.raises(StateError, match="is not held"):
+            free.steps()
+        held = manager.add(Process(quick, name="held"), hold=True)
+        with pytest.raises(StateError, match="has not started"):
+            await anext(held.steps())
+        async with OnStart(held):
+            pass
+        with pytest.raises(StateError, match="node app/held: is past on_start"):
+            async with OnStart(held):
+                pass
+        async for _ in held.steps():
+            pass
+        with pytest.raises(StateError, match="node app/held: is past before_loop"):
+            async with BeforeLoop(held):
+                pass
+        await held
+        with pytest.raises(StateError, match="node app/held: is past on_finish, it has ended"):
+            async with OnFinish(held):
+                pass
+
+
+async def test_gate_that_cannot_be_started_says_why() -> None:
+    """The child ends before it stands there."""
+    async with Manager() as manager:
+        handle = manager.add(Process(quick, cwd="/nowhere at all"), hold=True)
+        with pytest.raises(StateError, match=r"is past on_start, it has ended: .*nowhere"):
+            async with OnStart(handle):
+                pass
+
+
+async def test_value_that_cannot_be_sent_is_refused_at_the_gate() -> None:
+    """In the parent, by name; the child waits on."""
+    async with Manager() as manager:
+        handle = manager.add(Process(train, loops=1), hold=True)  # type: ignore[call-overload]
+        async with OnStart(handle) as start:
+            with pytest.raises(EncodeError, match="config of the on_start gate of app/train"):
+                start.add(config=threading.Lock())
+            start.add(config="c")
+        async for _ in handle.steps():
+            pass
+        assert await handle == ("c", None, None)
+
+
+async def test_gate_gives_what_the_target_does_not_take() -> None:
+    """M12: a TypeError of the child that names phase and name."""
+    async with Manager() as manager:
+        handle = manager.add(Process(quick), hold=True)
+        async with OnStart(handle) as start:
+            start.add(unknown=1)
+        with pytest.raises(TypeError, match=r"on_start gave 'unknown', which quick\(\) does not take"):
+            await handle
+
+
+class Unsendable(Process[Any], loops=1):
+    """What it has cannot be told at a gate: the gate shows the rest."""
+
+    def on_start(self) -> dict[str, Any]:
+        return {"lock": threading.Lock(), "number": 3}
+
+    def loop(self, lock: Any, number: int) -> Any:
+        return lock
+
+    def on_finish(self) -> str:
+        return "fine"
+
+
+async def test_what_cannot_be_told_is_left_out_at_a_gate() -> None:
+    """Arguments and result."""
+    async with Manager() as manager:
+        handle = manager.add(Unsendable(), hold=True)
+        async with OnStart(handle):
+            pass
+        async with BeforeLoop(handle) as before:
+            assert before.kwargs == {"number": 3}
+        async with AfterLoop(handle) as after:
+            assert after.result is None
+        async with OnFinish(handle):
+            pass
+        assert await handle == "fine"
+
+
+async def test_only_what_has_phases_can_be_held() -> None:
+    """A SpecError names node, field and kind; a gate's timeout is checked too."""
+    async with Manager() as manager:
+        for spec in (Command("true"), Concurrent(quick)):
+            with pytest.raises(SpecError, match="hold is for what has phases: coroutine, process, thread"):
+                manager.add(spec, hold=True)
+        handle = manager.add(Process(quick), hold=True)
+        with pytest.raises(SpecError, match="timeout must be >= 0"):
+            OnStart(handle, timeout=-1)
+
+
+async def test_added_node_can_be_replaced_and_started_again() -> None:
+    """add() without hold: restart() starts it; a name that has not started gives way with replace=True."""
+    async with Manager() as manager:
+        first = manager.add(Process(quick), name="n")
+        second = manager.add(Process(quick, loops=2), name="n", replace=True)
+        assert first.exit is not None
+        await second.restart()
+        assert await second == 2
+        await second.restart()
+        assert (await second, second.incarnation) == (2, 2)
+
+
+async def test_held_child_can_be_run_again() -> None:
+    """restart() starts the next incarnation, which is held as the first was."""
+    async with Manager() as manager:
+        handle = manager.add(Process(quick, loops=2), hold=True)
+        for incarnation in (1, 2):
+            starting = asyncio.create_task(handle.restart())
+            await asyncio.sleep(0)  # it has asked
+            await handle.wait_for(incarnation=incarnation)
+            async with OnStart(handle):
+                assert handle.incarnation == incarnation
+            await starting
+            assert [before.number async for before in handle.steps()] == [1, 2]
+            assert await handle == 2
+
+
+async def test_killed_child_frees_its_gates() -> None:
+    """Whoever waits for it hears of its end."""
+    async with Manager() as manager:
+        handle = manager.add(Process(quick, loops=2), hold=True)
+        async with OnStart(handle):
+            pass
+        waiting = asyncio.create_task(OnFinish(handle).__aenter__())
+        await anext(handle.steps())
+        await handle.kill()
+        with pytest.raises(StateError, match="is past on_finish"):
+            await waiting
+        with pytest.raises(ChildStopped):
+            await handle
+
+
+def test_gates_without_a_loop() -> None:
+    """The blocking face: the same names with ``with``."""
+    with blocking.Manager() as manager:
+        handle = manager.add(Process(train, loops=1), hold=True)  # type: ignore[call-overload]
+        with blocking.OnStart(handle) as start:
+            start.add(config="c")
+        with blocking.BeforeLoop(handle) as before:
+            assert (before.number, before.kwargs) == (1, {"config": "c"})
+        with blocking.AfterLoop(handle) as after:
+            assert after.result == ("c", None, None)
+        with blocking.OnFinish(handle, timeout=10):
+            pass
+        assert handle.result() == ("c", None, None)
+        stepped = manager.add(Process(quick, loops=2), hold=True)
+        with blocking.OnStart(stepped):
+            pass
+        assert [before.number for before in stepped.steps()] == [1, 2]
+        assert stepped.result() == 2
