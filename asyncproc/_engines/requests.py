@@ -59,9 +59,19 @@ def first_message(spec: Body[Any], order: Order, setting: Setting) -> tuple[byte
         loop,
         main_file,
         call,
-        terms_of(spec, order.held),
+        None if not loop and _is_one_call(spec, order.held) else terms_of(spec, order.held),
     )
     return describe(setting, work), loop, b"cloudpickle" in call
+
+
+def _is_one_call(spec: Body[Any], held: bool) -> bool:
+    """Whether there is nothing to its life but one call."""
+    options = spec._asyncproc.options
+    plain = not held and options.get("setup") is None and not spec.own_hooks
+    return plain and all(options.get(name, default) == default for name, default in _ONE_CALL.items())
+
+
+_ONE_CALL: dict[str, Any] = {"loops": 1, "retries": 0, "timeouts": {}, "ready": None}
 
 
 def _portable(spec: Body[Any]) -> Body[Any]:

@@ -27,5 +27,5 @@ if TYPE_CHECKING:
         bool,  # whether the target needs a loop
         str | None,  # __file__ of the host's main module
         bytes,  # the call, see asyncproc._ipc.codec
-        tuple[Any, ...],  # what the spec says about its loops, see asyncproc._runtime.lifecycle
+        tuple[Any, ...] | None,  # what the spec says about its loops, see asyncproc._runtime.lifecycle; None: one plain call
     ]

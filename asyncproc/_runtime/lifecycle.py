@@ -233,7 +233,8 @@ class Life:
             else:
                 event = RETURNED if self.reason is None else self._take_reason(wish)
             wishes = handle(event, now())
-        yield from self._join_threads()
+        if self._threads:
+            yield self.join_threads_on_loop if self.on_loop else self.join_threads, (), _NOTHING
         if self.error is not None:
             for number, attempt in enumerate(self._attempts, 1):
                 self.error.add_note(f"attempt {number} of this loop had ended by {type(attempt).__name__}: {attempt}")
@@ -406,11 +407,18 @@ class Life:
         assert reason is not None
         return RETURNED if isinstance(reason, PhaseTimeout) else self._take(reason, wish)
 
-    def _join_threads(self) -> Calls:
+    def join_threads(self) -> None:
+        """Let background threads that loop come to the end of their present pass."""
         if self._threads:
-            from asyncproc._runtime.background import join, join_on_loop
+            from asyncproc._runtime.background import join
 
-            yield join_on_loop if self.on_loop else join, (self._threads,), _NOTHING
+            join(self._threads)
+
+    def join_threads_on_loop(self) -> Any:
+        """The same, to be awaited."""
+        from asyncproc._runtime.background import join_on_loop
+
+        return join_on_loop(self._threads)
 
 
 _DEEDS = {

@@ -20,7 +20,19 @@ from asyncproc._core.lifecycle.loop_times import LoopReport
 from asyncproc._core.supervision.action import Rung
 from asyncproc._ipc.channel import Channel
 from asyncproc._ipc.codec import decode, encode
-from asyncproc._ipc.frame import ANSWER, CONTROL, ERROR, QUESTION, QUESTION_HEADER, READY, REFUSAL, RESULT, VALUE, bare
+from asyncproc._ipc.frame import (
+    ACKNOWLEDGED,
+    ANSWER,
+    CONTROL,
+    ERROR,
+    QUESTION,
+    QUESTION_HEADER,
+    READY,
+    REFUSAL,
+    RESULT,
+    VALUE,
+    bare,
+)
 from asyncproc._ipc.remote_error import pack_error, unpack_error
 from asyncproc.errors import ChannelBroken, DecodeError, EncodeError
 
@@ -31,7 +43,8 @@ if TYPE_CHECKING:
 
 SILENT_TOO_LONG = 1.0
 """Seconds that a child may live on after its connection has ended."""
-ONLY_READY = bare(READY)
+ONLY_READY, ONLY_ACKNOWLEDGED = bare(READY), bare(ACKNOWLEDGED)
+"""All that most children ever tell; what decodes the rest takes 5 ms to load."""
 
 
 class ProcessChild:
@@ -146,8 +159,11 @@ class ProcessChild:
             watcher.on_question(Asked(self._channel, body))
 
     def _on_message(self, body: bytes, watcher: Watcher) -> None:
-        if body == ONLY_READY:  # all that most children ever tell; what decodes the rest takes 5 ms to load
+        if body == ONLY_READY:
             self._on_ready(watcher)
+            return
+        if body == ONLY_ACKNOWLEDGED:
+            watcher.on_acknowledged()
             return
         from asyncproc._ipc.message import Acknowledged, Credit, Fell, Ready, Report, decode_message
 

@@ -28,7 +28,7 @@ def test_prints_become_output() -> None:
 def test_prints_of_a_thread_or_a_coroutine_are_its_nodes() -> None:
     """Whoever runs in this process is known by its context."""
     shown: list[tuple[str, str, bytes]] = []
-    set_current(Current(None, "app/ticker", 1, 1, 1, {}))  # type: ignore[arg-type]  # it has no line to talk on
+    set_current(Current(None, None, "app/ticker", 1, 1, 1, {}))  # type: ignore[arg-type]  # it has no line to talk on
     try:
         with printing(lambda path, stream, data: shown.append((path, stream, data))):
             print("tick")

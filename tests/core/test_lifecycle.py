@@ -202,6 +202,9 @@ def test_report_tells_of_all_loops_and_takes_the_median_of_the_last() -> None:
     assert str(times.report("none")) == "none: no loops"
     for seconds in (3.0, 1.0):
         times.add(seconds)
+    one = LoopTimes()
+    one.add(2.0)
+    assert one.report("x").median == 2.0
     assert times.report("x") == LoopReport("x", 2, 4.0, 2.0, 1.0, 3.0, 1.0)
     for _ in range(RECENT):
         times.add(0.002)
@@ -223,3 +226,4 @@ def test_report_is_a_value() -> None:
     assert repr(report) == "LoopReport('x', count=2, fastest=1, last=1, mean=2, median=2, slowest=3, total=4)"
     with pytest.raises(AttributeError, match="read-only"):
         report.count = 3
+    assert str(LoopTimes().report("x")) == "x: no loops"

@@ -18,6 +18,7 @@ from asyncproc._core.supervision.event import (
     KillAsked,
     NodeId,
     Readied,
+    Released,
     RunAsked,
     Spawned,
     StopAsked,
@@ -1057,3 +1058,73 @@ class TestViews:
         assert tree["app"].pid is None
         assert view.plan == leaf("a")
         assert [node.name for node in tree.machine.subtree(tree.ids["app"])] == ["app", "a"]
+
+
+class TestJoining:
+    """A leaf that has run as long as it was to: it ends after its present work, and well; within its grace, that is."""
+
+    def tree(self, **options: object) -> Tree:
+        tree = Tree(concurrent("app", leaf("a", join_in=2.0, **options)))
+        tree.run()
+        assert ("a", "join", 2.0) in tree.waits
+        return tree
+
+    def test_it_is_asked_without_an_end_and_ends_well(self) -> None:
+        """It stays RUNNING, and its exit is what it is."""
+        tree = self.tree()
+        tree.spawn("a")
+        tree.ready("a")
+        assert tree.fires("a", Timer.JOIN, 2.0) == ["finish a"]
+        assert tree.waits == [("a", "overdue", 7.0)]
+        assert tree.state("a") is State.RUNNING
+        assert tree.fires("a", Timer.JOIN, 2.0) == []
+        tree.exited("a")
+        assert tree.exit("a").reason is Reason.FINISHED
+
+    def test_one_that_is_still_being_made_is_asked_when_it_is_there(self) -> None:
+        """Nothing is lost."""
+        tree = self.tree()
+        assert tree.fires("a", Timer.JOIN, 2.0) == []
+        assert tree.spawn("a") == ["finish a"]
+
+    def test_one_that_does_not_end_within_its_grace_is_out_of_time(self) -> None:
+        """M17: then it goes down the ladder."""
+        tree = self.tree()
+        tree.spawn("a")
+        tree.fires("a", Timer.JOIN, 2.0)
+        assert tree.fires("a", Timer.OVERDUE, 7.0) == ["ask a"]
+        tree.exited("a")
+        assert tree.exit("a").reason is Reason.TIMED_OUT
+
+    def test_grace_without_an_end_waits_for_ever(self) -> None:
+        """No timer follows."""
+        tree = self.tree(grace=None)
+        tree.spawn("a")
+        tree.fires("a", Timer.JOIN, 2.0)
+        assert tree.waits == []
+
+    def test_one_that_is_being_stopped_is_not_asked_again(self) -> None:
+        """The stop stands."""
+        tree = self.tree()
+        tree.spawn("a")
+        tree.stop("a")
+        assert tree.fires("a", Timer.JOIN, 2.0) == []
+        assert tree.fires("a", Timer.OVERDUE, 7.0) == []
+
+
+class TestHeld:
+    """A leaf that its parent holds: its start takes the parent's time, until it is released."""
+
+    def test_start_timeout_begins_when_it_is_released(self) -> None:
+        """And not before; a release that comes late begins nothing."""
+        tree = Tree(concurrent("app", leaf("a", held=True, start_timeout=3.0)))
+        tree.run()
+        assert tree.waits == []
+        tree.spawn("a")
+        tree.now = 5.0
+        released = Released(tree.ids["a"], 1)
+        tree.tell(released)
+        assert tree.waits == [("a", "start", 8.0)]
+        tree.ready("a")
+        tree.tell(released)
+        assert tree.waits == []

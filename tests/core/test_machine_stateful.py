@@ -27,6 +27,7 @@ from asyncproc._core.supervision.event import (
     KillAsked,
     NodeId,
     Readied,
+    Released,
     RunAsked,
     Spawned,
     StopAsked,
@@ -37,6 +38,7 @@ from asyncproc._core.supervision.machine import TreeMachine
 from asyncproc._core.supervision.plan import Kind, Ladder, Plan
 from asyncproc._core.supervision.record import LIVE
 from asyncproc._core.supervision.state import MOVES, State
+from asyncproc._core.value import replaced
 from asyncproc.errors import SpecError, StateError
 
 if TYPE_CHECKING:
@@ -56,12 +58,20 @@ OPTIONS = {
     "timeout": st.sampled_from([None, None, 3.0]),
     "continues": st.booleans(),
 }
-LEAVES = st.builds(Plan, st.just(""), ladder=st.sampled_from(Ladder), start_timeout=st.sampled_from([2.0, None]), **OPTIONS)
+LEAVES = st.builds(
+    Plan,
+    st.just(""),
+    ladder=st.sampled_from(Ladder),
+    start_timeout=st.sampled_from([2.0, None]),
+    join_in=st.sampled_from([None, None, 1.5]),
+    held=st.sampled_from([False, False, True]),
+    **OPTIONS,
+)
 
 
 def named(plan: Plan, name: str) -> Plan:
     members = tuple(named(member, f"{name}{number}") for number, member in enumerate(plan.members))
-    return Plan(name, plan.kind, members, plan.ladder, plan.grace, plan.start_timeout, plan.timeout, plan.limit, plan.continues)
+    return replaced(plan, name=name, members=members)
 
 
 def groups(below: st.SearchStrategy[Plan]) -> st.SearchStrategy[Plan]:
@@ -152,6 +162,13 @@ class World(RuleBasedStateMachine):
         child = self.pick(list(self.children.values()), pick)
         if child.spawned:
             self.say(Readied(child.node, child.incarnation))
+
+    @rule(pick=PICK)
+    @precondition(lambda self: self.children)
+    def is_released(self, pick: int) -> None:
+        child = self.pick(list(self.children.values()), pick)
+        if child.spawned and self.machine.node(child.node).plan.held:
+            self.say(Released(child.node, child.incarnation))
 
     @rule(pick=PICK)
     @precondition(lambda self: any(child.asked for child in self.children.values()))

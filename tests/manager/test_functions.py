@@ -256,7 +256,7 @@ OURS = {
         "._ipc.remote_error", "._ipc.async_line", "._runtime", "._runtime.bootstrap", "._runtime.forking", "._runtime.kernel",
         "._runtime.keeper", "._runtime.launcher_main", "._runtime.limits", "._runtime.template_main",
         "._runtime.warden_main", "._spec",
-        "._spec.current", ".errors", "._runtime.lifecycle", "._runtime.entered", "._core.lifecycle",
+        "._spec.current", ".errors", "._runtime.lifecycle", "._runtime.host", "._runtime.entered", "._core.lifecycle",
         *(f"._core.lifecycle.{part}" for part in ("action", "event", "machine", "arguments", "loop_times")),
     )
 }  # fmt: skip

@@ -22,6 +22,7 @@ class Timer(Enum):
     TIMEOUT = "timeout"  # one incarnation took too long
     RUNG = "rung"  # the next rung of the ladder
     JOIN = "join"  # it has run as long as it was to
+    OVERDUE = "overdue"  # and has not ended within its grace since
     REAP = "reap"  # killed, and still not reported as ended
 
 

@@ -168,13 +168,12 @@ class Life:
 
     def join(self, leaf: Leaf) -> None:
         """It has run as long as it was to: it ends after its current work, and well. Within its grace, that is."""
-        if leaf.descent is not None:
-            self.out_of_time(leaf)
+        if leaf.descent is not None:  # told twice
             return
         leaf.descent = Descent(leaf.plan.ladder)
         self.climb(leaf, self.now)
         if leaf.plan.grace is not None:
-            self._wait(leaf, Timer.JOIN, self.now + leaf.plan.grace)
+            self._wait(leaf, Timer.OVERDUE, self.now + leaf.plan.grace)
 
     def _wind_down(self, node: Node, ending: Ending) -> None:
         node.cause = node.cause or ending.cause

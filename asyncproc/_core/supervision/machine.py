@@ -183,7 +183,7 @@ class TreeMachine:
             case Timer.START:
                 if node.state is State.STARTING:
                     self._life.out_of_time(node)
-            case Timer.TIMEOUT:
+            case Timer.TIMEOUT | Timer.OVERDUE:
                 if node.state is not State.STOPPING:
                     self._life.out_of_time(node)
             case Timer.JOIN:

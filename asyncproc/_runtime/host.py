@@ -1,0 +1,189 @@
+"""Plays a child's life in the main thread of a process of its own, and knows the signals by which that is interrupted.
+
+Most children are one plain call without hooks. For these a :class:`Direct` calls, and nothing else: what a life is made of
+stays untouched, in pages that the child shares with its siblings, until somebody asks for ``current()``.
+"""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]  # the C half of signal: loading that one costs 3 ms
+import _thread
+from time import monotonic
+
+from asyncproc._core.lifecycle.action import LOOP, PHASES
+from asyncproc._core.lifecycle.event import BEGUN, RETURNED
+from asyncproc._ipc.frame import READY
+from asyncproc._runtime.lifecycle import Life, run_on_loop, run_plain
+from asyncproc._spec.current import Finishing, current
+from asyncproc.errors import Stopping
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from asyncproc._ipc.async_line import AsyncLine
+    from asyncproc._ipc.link import Link
+    from asyncproc._runtime.lifecycle import Hooks, Terms
+
+    Load = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any], Hooks | None]
+
+ONE_CALL: Terms = (1, 0, False, False, None, False)
+
+
+class Host:
+    """Whoever plays a life here.
+
+    Attributes:
+        life: what is played.
+    """
+
+    def __init__(self, link: Link, life: Life) -> None:
+        self.life = life
+        self._link = link
+        self._line: AsyncLine | None = None
+        self._main = _thread.get_ident()
+        life.remote = True
+        life.child = current
+        life.line = lambda: link.line()
+        life.on_ready = lambda: link.tell(READY)
+        life.interrupt = self._interrupt
+        life.arm = self._arm
+        link.on_stop = life.asked
+        link.on_report = lambda: report(link, life)
+
+    def run(self, load: Load, on_loop: bool) -> Any:
+        """Play it to its end; gives the result, or raises what ended it."""
+        self.life.load(*load)
+        _signal.signal(_signal.SIGTERM, self._on_term)
+        _signal.signal(_signal.SIGALRM, self._on_alarm)
+        if on_loop:
+            return self._run_on_loop(None, None)
+        if self.life.machine.loops != 1:
+            line = self._link.line()
+            self._link.line = lambda: line
+            self.life.look = line.look
+            _thread.start_new_thread(line.listen, ())
+        return run_plain(self.life, self._run_on_loop)
+
+    def _run_on_loop(self, play: Any, value: Any) -> Any:
+        from asyncproc._ipc.async_line import AsyncLine
+
+        self._line = line = AsyncLine(self._link)
+        self._link.line = lambda: line  # this child's line is its loop's
+        return line.run(lambda: run_on_loop(self.life, play, value))
+
+    def _on_term(self, number: int, stack: object) -> None:
+        _signal.signal(number, _signal.SIG_IGN)  # once: clean-up is not to be cut by a second one
+        self._end_here(Stopping("asked to end"), everywhere=True)
+
+    def _on_alarm(self, number: int, stack: object) -> None:
+        if self.life.reason is None:
+            self.life.time_up()
+        else:  # another thread wants to interrupt
+            self._interrupt()
+
+    def _interrupt(self) -> None:
+        reason = self.life.reason
+        if _thread.get_ident() != self._main:
+            _signal.pthread_kill(self._main, _signal.SIGALRM)
+        elif reason is not None:
+            self._end_here(reason, everywhere=False)
+
+    def _end_here(self, error: BaseException, everywhere: bool) -> None:
+        """End what runs in the main thread; *everywhere*: also a task beside the main one that holds up the loop."""
+        line = self._line
+        if line is None or line.running:
+            self.life.raise_here(error)
+            return
+        self.life.cancelled = True
+        line.cancel()
+        if everywhere and not line.waits:
+            raise error
+
+    def _arm(self, seconds: float) -> None:
+        _signal.setitimer(_signal.ITIMER_REAL, seconds)
+
+    def tell_end(self) -> None:
+        """Tell the manager what it may want to know beside the outcome: how long loops took, where an error was raised."""
+        life = self.life
+        if life.machine.loops != 1:
+            report(self._link, life)
+        if life.error is not None:
+            self._link.fell(PHASES.index(life.error_phase), life.error_loop)
+
+
+class Direct:
+    """One plain call without hooks, in the main thread."""
+
+    __slots__ = ("_failed", "_host", "_link", "_load", "_main", "_path")
+
+    def __init__(self, link: Link, path: str) -> None:
+        self._link = link
+        self._path = path
+        self._main = _thread.get_ident()
+        self._failed = False
+        self._host: Host | None = None
+        self._load: Load | None = None
+
+    @property
+    def life(self) -> Life:
+        """What current() answers from: a life in the midst of its one loop. Made for who asks, in whichever thread."""
+        if self._host is None:
+            life = Life(ONE_CALL, self._path, monotonic)
+            if self._load is not None:
+                life.load(*self._load)
+            for event in (BEGUN, RETURNED, RETURNED):
+                life.machine.handle(event, monotonic())
+            life.inside = True
+            host = Host(self._link, life)
+            host._main = self._main
+            self._host = host
+        return self._host.life
+
+    def run(self, load: Load, on_loop: bool) -> Any:
+        """Make the call; gives the result, or raises what ended it."""
+        self._load = load
+        _signal.signal(_signal.SIGALRM, self._on_alarm)
+        self._link.tell(READY)
+        target, args, kwargs, _ = load
+        try:
+            result = target(*args, **kwargs)
+            if result is not None and hasattr(type(result), "__await__"):  # a lambda around a coroutine function, say
+                result = self._run_on_loop(result)
+        except Finishing:
+            result = None
+        except BaseException as error:
+            self._failed = True
+            reason = None if self._host is None else self._host.life.reason
+            if reason is not None and reason is not error:
+                raise reason from None
+            raise
+        if self._host is not None:
+            self._host.life.join_threads()
+        return result
+
+    def _run_on_loop(self, awaitable: Any) -> Any:
+        """From here on it is a life like any other."""
+        life = Life(ONE_CALL, self._path, monotonic)
+        self._host = Host(self._link, life)
+        life.on_ready = _nothing  # it was told
+        return self._host.run((lambda: awaitable, (), {}, None), True)
+
+    def _on_alarm(self, number: int, stack: object) -> None:
+        if self._host is not None:
+            self._host._on_alarm(number, stack)
+
+    def tell_end(self) -> None:
+        """Tell the manager where an error was raised: there is one place."""
+        if self._failed:
+            self._link.fell(PHASES.index(LOOP), 1)
+
+
+def _nothing() -> None: ...
+
+
+def report(link: Link, life: Life) -> None:
+    """Tell the manager how long the loops took so far."""
+    found = life.machine.times.report("")
+    link.report(found.count, found.total, found.median, found.fastest, found.slowest, found.last)
