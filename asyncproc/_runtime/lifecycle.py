@@ -90,7 +90,7 @@ class Life:
 
     __slots__ = (
         "_after", "_args", "_asked", "_attempts", "_before", "_class_form", "_finish", "_finish_result", "_held", "_late",
-        "_limits", "_look_at", "_loop_entered", "_ready_by_call", "_seen", "_start", "_start_entered", "_takes",
+        "_limits", "_logs", "_look_at", "_loop_entered", "_ready_by_call", "_seen", "_start", "_start_entered", "_takes",
         "_target", "_threads", "_told_ready", "arguments", "arm", "cancelled", "child", "error", "error_loop",
         "error_phase", "inside", "interrupt", "last_result", "line", "look", "machine", "now", "on_loop",
         "on_ready", "path", "reason", "remote",
@@ -128,6 +128,7 @@ class Life:
         self._look_at = 0.0
         self.look: Callable[[], object] | None = None
         self.cancelled = False
+        self._logs = False
         self.remote = False
         self._seen = 0  # the loop whose arguments have begun
         self._takes: frozenset[str] | None = frozenset()  # names that the target takes, once they are asked for; None: any
@@ -209,6 +210,7 @@ class Life:
     def play(self) -> Calls:
         """Run from the first phase to the last; gives the result, or raises what ended it."""
         handle, now, limits = self.machine.handle, self.now, self._limits
+        self._logs = _logs_loops()
         wishes = handle(BEGUN, now())
         while (wish := wishes[-1]) is not END:
             if wishes[0] is TELL_READY and not self._ready_by_call:
@@ -282,6 +284,13 @@ class Life:
                 self._add(AFTER_LOOP, value)
         if self._loop_entered:
             yield from self._leave(self._loop_entered, None)
+        if self._logs:
+            self._log_loop()
+
+    def _log_loop(self) -> None:
+        machine = self.machine
+        left = "" if machine.loops is None else f", {machine.loops - machine.number} left"
+        self.child().log.debug("%s: loop %d took %.6f s%s", self.path, machine.number, machine.times.last, left)
 
     def _do_unwind_loop(self) -> Calls:
         yield from self._leave(self._loop_entered, self.error)
@@ -438,6 +447,14 @@ def _can_be_sent(value: Any) -> bool:
     except EncodeError:
         return False
     return True
+
+
+def _logs_loops() -> bool:
+    """Whether somebody wants to see a line for each loop; asked once, so that a loop pays nothing for it."""
+    import sys
+
+    logging = sys.modules.get("logging")
+    return logging is not None and bool(logging.getLogger("asyncproc.child").isEnabledFor(logging.DEBUG))
 
 
 def also(error: BaseException, later: BaseException, where: str) -> BaseException:

@@ -45,8 +45,8 @@ class Hold:
         self._place = place
         self._question: Question | None = None
         self._free = False
-        self.phase = ""
-        self.number = 0
+        self.phase: str = ""
+        self.number: int = 0
         self.kwargs: Mapping[str, Any] = {}
         self.result: Any = None
         self.entered = False
@@ -160,7 +160,7 @@ class Gate:
         self._handle = handle
         self._timeout = timeout
         self._values: dict[str, Any] = {}
-        self.number = 0
+        self.number: int = 0
         self.kwargs: Mapping[str, Any] = {}
 
     def __repr__(self) -> str:

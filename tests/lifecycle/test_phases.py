@@ -173,6 +173,17 @@ async def test_background_hooks_and_keywords_of_the_spec_meet() -> None:
         assert await manager.run(spec) == ("spec", "start", "before")
 
 
+async def test_each_loop_is_logged_on_demand(caplog: pytest.LogCaptureFixture) -> None:
+    """S2.74: a debug line with its time and what is left."""
+    caplog.set_level("DEBUG", "asyncproc.child")
+    async with Manager() as manager:
+        await manager.run(Thread(quick, loops=2, name="t"))
+        await manager.run(Thread(quick, loops=None, join_in=0.0, name="u"))
+    lines = [record.message for record in caplog.records if record.name == "asyncproc.child"]
+    assert lines[0].startswith("app/t: loop 1 took ") and lines[0].endswith(" s, 1 left")
+    assert lines[1].endswith(" s, 0 left")
+
+
 # --- errors -----------------------------------------------------------------------------------------------------------
 
 

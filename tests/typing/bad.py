@@ -92,3 +92,22 @@ async def wrong_namespace(m: Manager[Counts]) -> None:
     m.namespace.transaction(timeout="3")  # type: ignore[arg-type]  # no number
     with Namespace.of(Counts).sync.transaction() as typed:
         typed.counter += "1"  # type: ignore[operator]  # wrong type
+
+
+def wrong_lives() -> None:
+    setup = asyncproc.Setup()
+    setup.on_start(3)  # type: ignore[call-overload]  # no hook
+    setup.before_loop(add_for_next=True)  # type: ignore[call-overload]  # of AfterLoop only
+    Process(digest, "a", loops="3")  # type: ignore[call-overload]  # no number
+    Process(digest, "a", setup=setup, loops="3")  # type: ignore[call-overload]  # no number
+    Process(digest, "a", ready="notify")  # type: ignore[call-overload]  # not yet
+    Thread(digest, "a", timeouts=3)  # type: ignore[call-overload]  # no mapping
+
+
+class WrongHook(Process[float]):
+    def loop(self) -> str:  # type: ignore[override]  # no float
+        return "x"
+
+    def after_loop(self) -> None:  # type: ignore[override]  # takes the result
+        self.rejoin(3)  # type: ignore[call-arg]  # takes nothing
+        self.current_loop = 3  # type: ignore[misc]  # read-only

@@ -1,28 +1,34 @@
 """Programs as users write them, from the design and the first seed; both checkers must agree with every line.
 
-What later issues bring (supervisors, pools, graphs, hooks) is not here yet.
+What later issues bring (supervisors, pools, graphs) is not here yet.
 """
 
 import asyncio
 import functools
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, assert_type
 
 import asyncproc
 from asyncproc import (
+    AfterLoop,
     Command,
     Completed,
     Concurrent,
     Coroutine,
+    Current,
     Exit,
     Group,
     Handle,
+    LoopReport,
     Manager,
     Namespace,
+    OnStart,
+    Phase,
     Process,
     Results,
     Sequential,
+    Setup,
     Snapshot,
     State,
     StopReport,
@@ -278,3 +284,93 @@ def script() -> None:
     assert_type(blocking.Manager(pair).run(rounds=3), Any)
     whole: Results = blocking.Manager(pair).run(rounds=3)
     print(whole)
+
+
+# --- the life of a child ---
+setup = Setup()
+
+
+@setup.on_start
+async def resources(child: Current) -> AsyncIterator[dict[str, object]]:
+    yield {"bus": child.name}
+
+
+@setup.on_start()
+def prepare(child: Current) -> None:
+    thread = child.background(fetch, name="bus")
+    assert_type(thread.name, str)
+
+
+@setup.before_loop
+def label(child: Current) -> dict[str, object]:
+    return {"current_loop": child.current_loop, "label": f"{child.name}-{child.current_loop}"}
+
+
+@setup.after_loop(add_for_next=True)
+def keep(child: Current, result: object) -> dict[str, object]:
+    assert_type(child.last_loop_time, float | None)
+    return {"previous": result}
+
+
+@setup.on_finish
+async def report(child: Current) -> LoopReport:
+    assert_type(child.error, BaseException | None)
+    return child.loop_report()
+
+
+def ui_loop(current_loop: int, label: str) -> bytes:
+    return label.encode()
+
+
+class Sampler(Process[float], loops=None, join_in=60.0):
+    def __init__(self, port: str, **options: Any) -> None:
+        super().__init__(**options)
+        self.port = port
+
+    async def on_start(self) -> None:
+        self.bus = self.port
+        self.background(fetch)
+
+    async def loop(self) -> float:
+        return 1.0
+
+    async def after_loop(self, result: float) -> None:
+        if self.is_last_loop or result > 3:
+            self.rejoin()
+
+    async def on_finish(self) -> LoopReport:
+        return self.loop_report("custom")
+
+
+class DoWork(Thread[str], loops=None, retries=2, timeouts={"loop": 0.5}):
+    def on_start(self) -> None:
+        self.results: list[str] = []
+
+    def loop(self) -> str:
+        return "x"
+
+    def after_loop(self, result: str) -> None:
+        self.results.append(result)
+
+
+async def lives() -> None:
+    async with Manager() as manager:
+        ui = Process(ui_loop, setup=setup, name="ui", loops=None)
+        assert_type(ui, Process[bytes])
+        worker = await manager.start(DoWork(name="work"))
+        worker.rejoin()
+        assert_type(await worker, str)
+        assert_type(await worker.loop_report(), LoopReport)
+        assert_type(worker.phase, Phase | None)
+        sampler = manager.add(Sampler("x", name="s"), hold=True)
+        assert_type(sampler, Handle[float])
+        async with OnStart(sampler, timeout=3) as start:
+            start.add(config={"a": 1})
+        async for before in sampler.steps():
+            before.add(batch=1)
+            assert_type(before.number, int)
+        async with AfterLoop(sampler, add_for_next=True) as after:
+            assert_type(after.result, Any)
+        held = manager.add(ui, hold=True)
+        assert_type(held, Handle[bytes])
+        await held.restart()
