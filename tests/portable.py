@@ -17,6 +17,10 @@ MODULES = (
     "tests/manager/test_functions.py",
     "tests/faults/test_start.py",
     "tests/faults/test_stop.py",
+    "tests/lifecycle/test_phases.py",
+    "tests/lifecycle/test_ends.py",
+    "tests/lifecycle/test_gates.py",
+    "tests/shared/test_transactions.py",
 )
 
 _HELPERS = "about the launcher's helper processes, of which there are none"
