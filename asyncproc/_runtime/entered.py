@@ -18,13 +18,17 @@ class Entered:
     Attributes:
         enter: runs it up to where it gives its value.
         leave: runs the rest, with the error that it is left by, or None. An error that it swallows is not undone.
+        leaves_itself: whether leaving is harmless when entering has failed. Of a context manager it must not be tried.
     """
 
-    __slots__ = ("enter", "leave")
+    __slots__ = ("enter", "leave", "leaves_itself")
 
-    def __init__(self, enter: Callable[[], Any], leave: Callable[[BaseException | None], Any]) -> None:
+    def __init__(
+        self, enter: Callable[[], Any], leave: Callable[[BaseException | None], Any], leaves_itself: bool = False
+    ) -> None:
         self.enter = enter
         self.leave = leave
+        self.leaves_itself = leaves_itself
 
 
 def enterable(value: Any, hook: Any) -> Entered | None:
@@ -32,10 +36,10 @@ def enterable(value: Any, hook: Any) -> Entered | None:
     kind = type(value)
     if kind is GeneratorType:
         generator = _Generator(value, hook)
-        return Entered(generator.enter, generator.leave)
+        return Entered(generator.enter, generator.leave, leaves_itself=True)
     if kind is AsyncGeneratorType:
         async_generator = _AsyncGenerator(value, hook)
-        return Entered(async_generator.enter, async_generator.leave)
+        return Entered(async_generator.enter, async_generator.leave, leaves_itself=True)
     if hasattr(kind, "__aenter__") and hasattr(kind, "__aexit__"):
         return Entered(value.__aenter__, _leaver(value.__aexit__))
     if hasattr(kind, "__enter__") and hasattr(kind, "__exit__"):

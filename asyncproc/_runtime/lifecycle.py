@@ -308,7 +308,9 @@ class Life:
                 self._finish_result = self._finish_result if value is None else value
         try:
             yield from self._leave(self._start_entered, self.error or first)
-        except Exception as error:
+        except GeneratorExit:
+            raise
+        except BaseException as error:
             first = error if first is None else also(first, error, "then")
         if first is not None:
             raise first
@@ -324,7 +326,12 @@ class Life:
         found = enterable(value, call)
         if found is not None:
             entered.append(found)  # before it is entered: whatever happens in there, it is left
-            value = yield found.enter, (), _NOTHING
+            try:
+                value = yield found.enter, (), _NOTHING
+            except BaseException:
+                if not found.leaves_itself:
+                    entered.remove(found)
+                raise
         self._add(phase, value)
 
     def _leave(self, entered: list[Entered], error: BaseException | None) -> Calls:

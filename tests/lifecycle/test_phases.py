@@ -124,6 +124,33 @@ async def test_context_managers_of_contextlib_are_entered_and_left() -> None:
     assert seen == ["plain", "async", "async left", "plain left"]
 
 
+async def test_context_manager_that_cannot_be_entered_is_not_left() -> None:
+    """As in a with statement; what was entered before it is."""
+    seen: list[str] = []
+
+    class Broken:
+        def __enter__(self) -> None:
+            raise OSError("locked")
+
+        def __exit__(self, *exc: object) -> None:
+            seen.append("broken left")
+
+    managed = Setup()
+
+    @managed.on_start
+    def first(child: Current) -> Any:
+        try:
+            yield None
+        finally:
+            seen.append("first left")
+
+    managed.on_start(lambda child: Broken())
+    async with Manager() as manager:
+        with pytest.raises(OSError, match="locked"):
+            await manager.run(Thread(quick, setup=managed))
+    assert seen == ["first left"]
+
+
 async def test_child_knows_its_loops() -> None:
     """S2.16, S2.17, S2.23, S2.26."""
     async with Manager() as manager:
