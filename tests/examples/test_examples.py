@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import collections
 import hashlib
+import math
 import re
 import sys
 import sysconfig
@@ -122,6 +124,84 @@ def test_shared_counter(examples: Examples) -> None:
     assert re.search(
         r"^done badly: \d+ of 1000 updates were lost: the total should have risen by 1000, and rose by \d+$", out, re.M
     )
+
+
+def test_sampler(examples: Examples) -> None:
+    """Both forms take six samples of this machine, and report the same entries in the same format."""
+    out, err = examples.run(EXAMPLES / "sampler.py")
+    times = r"6 loops in \d+\.\d\d ms; mean .*, last .*"
+    for form in ("by-class", "by-setup"):
+        shares = r"load \d+\.\d\d, memory \d+%, processors \d+%"
+        assert re.search(rf"^{form}: {form}-1 to {form}-6; at most: {shares}\n  {form} loop times report: {times}$", out, re.M)
+    assert out.endswith("each report has: labels, load, memory, processors, loops\n")
+    assert err == ""
+
+
+def test_until_rejoin(examples: Examples) -> None:
+    """The stretch that was begun is searched to its end; what on_finish returns is the result."""
+    out, _ = examples.run(EXAMPLES / "until_rejoin.py")
+    asked = re.search(r"^asked to rejoin in loop (\d+); app/primes is stopping$", out, re.M)
+    ended = re.search(r"^it ended after loop (\d+): (\d+) primes below (\d+)$", out, re.M)
+    assert asked and ended
+    loops, count, searched = map(int, ended.groups())
+    assert loops >= int(asked[1]) >= 2
+    assert searched == loops * 20_000
+    assert count == sum(1 for number in range(2, searched) if all(number % n for n in range(2, math.isqrt(number) + 1)))
+    assert re.search(rf"^primes loop times report: {loops} loops in [\d.]+ m?s; mean .*, last ", out, re.M)
+    assert "app/primes was stopped, asked by handle.rejoin(), after" in out and out.endswith(": well\n")
+
+
+def test_notebook_training(examples: Examples) -> None:
+    """Two loops looked at, then steps until it is good enough; what it has learned is the plane that the data were made of."""
+    out, err = examples.run(EXAMPLES / "notebook_training.py")
+    assert out.startswith("notebook/train has been started\nloop 1: it was off by ")
+    steps = [(int(number), float(off)) for number, off in re.findall(r"^before loop (\d+): off by ([\d.]+) on data", out, re.M)]
+    assert [number for number, _ in steps] == list(range(3, 3 + len(steps)))
+    assert 5 < len(steps) < 50 and steps[0][1] > 0.5 > 0.02 > steps[-1][1]
+    end = re.search(r"^it ended with (.+), (.+), (.+); train loop times report: (\d+) loops in", out, re.M)
+    assert end
+    assert all(abs(float(end[part]) - true) < 0.1 for part, true in ((1, 3), (2, -2), (3, 0.5)))
+    assert steps[-1][0] - 1 <= int(end[4]) <= steps[-1][0]  # the loop that it stood before may run
+    assert err == ""
+
+
+def test_life_of_a_child(examples: Examples) -> None:
+    """The three ways of DESIGN 3.3: ended by itself, by its parent, and stepped; a recount says what it has learned."""
+    out, err = examples.run(EXAMPLES / "life_of_a_child.py")
+    assert re.search(r"^meter loop times report: \d+ loops in ", out, re.M)
+    heard = re.findall(r"^read_sensor-(\d): ([\d.]+), before: (\S+)$", out, re.M)
+    assert [number for number, *_ in heard] == ["1", "2", "3"]
+    assert ["None", *(value for _, value, _ in heard)][:3] == [before for *_, before in heard]
+    assert all(120 < float(value) < 135 for _, value, _ in heard)  # noise
+    ended = re.search(r"^read_sensor has ended by None, with (\d+) loops$", out, re.M)
+    assert ended and int(ended[1]) >= 3
+    assert out.index("meter connects") < out.index("read_sensor connects")
+
+    letters: collections.Counter[str] = collections.Counter()
+    files = iter(sorted(Path(sysconfig.get_path("stdlib")).glob("*.py")))
+    loops = 0
+    while letters.total() < 250_000:
+        letters.update(filter(str.isalpha, next(files).read_text().lower()))
+        loops += 1
+    learned = "".join(letter for letter, _ in letters.most_common(6))
+    assert f"trained in {loops} loops; the most frequent letters: {learned}\n" in out
+    assert err == ""
+
+
+def test_both_paths(examples: Examples) -> None:
+    """The same results with and without the helper processes; what differs is told."""
+    out, _ = examples.run(EXAMPLES / "both_paths.py")
+    for launcher in ("chain", "portable"):
+        assert re.search(rf"^{launcher}: \d+\.\d\d s from start to end$", out, re.M)
+    for line in (
+        "eleven: 6", "seventeen: 9", "four: 4", "sort: 'c\\nb\\na\\n'", "Countdown: '7 after 3 loops'", "letters: 27",
+        "app/echo said desserts", "LookupError('nothing there'): node app/fail, phase loop, loop 1, incarnation 1", "stopped",
+    ):  # fmt: skip
+        assert f"\n{line}\n" in out
+    same, differs = out.split("the same on both paths: ")[1].split("\n", 1)
+    assert same == "True"
+    assert "  launcher: chain / portable\n" in differs
+    assert "  descendants end with a killed manager: True / False\n" in differs
 
 
 def test_every_example_has_a_test_and_says_what_to_see() -> None:
