@@ -9,11 +9,23 @@ from pathlib import Path
 
 import pytest
 
+from asyncproc._core.options import HONOURED, table
+
 TOP = Path(__file__).parents[1]
 TEXT = (TOP / "README.md").read_text()
 PROGRAMS = re.findall(r"```python\n(.*?)```", TEXT, re.S)
 COMMANDS = re.findall(r"```sh\n(.*?)```", TEXT, re.S)
-SAID = ["FileNotFoundError", "indexed in round 2 ['a', 'b']", "6\n"]
+SAID = [
+    "FileNotFoundError",
+    "indexed in round 2 ['a', 'b']",
+    "6\n",
+    "3 readings, Meter loop times report: 3 loops in",
+    "('meter-3', '",
+    "loop 1 gave 5.0\n1.5\n",
+    "3000\n",
+    "25\n",
+    "launcher: portable\n",
+]
 
 
 @pytest.mark.parametrize("number", range(len(PROGRAMS)))
@@ -29,6 +41,30 @@ def test_program_runs_as_it_stands(number: int, tmp_path: Path) -> None:
 def test_every_program_has_an_expectation() -> None:
     """A new block in the README needs one here."""
     assert len(PROGRAMS) == len(SAID)
+
+
+def test_table_of_options_is_true() -> None:
+    """What it promises is honoured by each kind of its column, what it leaves out is not, and no option is missing."""
+    columns = [("process",), ("command",), ("thread", "coroutine"), ("concurrent", "sequential")]
+    rows = re.findall(r"^\| (`[^|]+) \| *(\w*) *\| *(\w*) *\| *(\w*) *\| *(\w*) *\|$", TEXT, re.M)
+    known = table()
+    said = {}
+    for names, *cells in rows:
+        for name in re.findall(r"`(\w+)", names.replace("`Concurrent`", "")):
+            said[name] = cells
+            for kinds, cell in zip(columns, cells, strict=True):
+                honoured = [known[name][kind] == "honoured" for kind in kinds]
+                if name == "limit":
+                    assert any(honoured) == bool(cell), name
+                elif name != "metadata":  # taken everywhere, seen where a child can ask for it
+                    assert set(honoured) == {cell == "yes"}, (name, kinds)
+    assert set(said) == set(HONOURED)
+
+
+def test_list_of_examples_is_complete() -> None:
+    """Each is named once, and there."""
+    named = re.findall(r"`(\w+\.py)`", TEXT.split("## Examples")[1])
+    assert sorted(named) == sorted(path.name for path in (TOP / "examples").glob("*.py"))
 
 
 def test_ci_runs_the_readme_command() -> None:
