@@ -125,6 +125,8 @@ def failure_of(exit: Exit) -> BaseException:
     match exit.reason:
         case Reason.SKIPPED:
             return ChildSkipped(exit.explain(), exit)
+        case Reason.STOPPED if isinstance(exit.error, Exception) and not exit.killed and exit.signal is None:
+            return exit.error  # nobody cut it off: it failed on its way out
         case Reason.STOPPED:
             return _because(ChildStopped(exit.explain(), exit), exit)
         case Reason.TIMED_OUT:

@@ -30,7 +30,7 @@ from asyncproc._core.lifecycle.action import (
     UNWIND_START,
 )
 from asyncproc._core.lifecycle.arguments import Arguments
-from asyncproc._core.lifecycle.event import BEGUN, CLOSE_ASKED, CUT, FAILED, FORCED, RETURNED, STOP_ASKED, TIME_UP
+from asyncproc._core.lifecycle.event import BEGUN, CLOSE_ASKED, CUT, DISMISSED, FAILED, FORCED, RETURNED, STOP_ASKED, TIME_UP
 from asyncproc._core.lifecycle.machine import LifecycleMachine
 from asyncproc._ipc.codec import encode
 from asyncproc._ipc.frame import GATES
@@ -158,7 +158,10 @@ class Life:
 
     def asked(self, cut: bool) -> bool:
         """The manager wants it to end; *cut*: not only after the present loop. Whether what runs now is to be interrupted."""
-        return INTERRUPT in self.machine.handle(STOP_ASKED if cut else CLOSE_ASKED, self.now())
+        interrupted = INTERRUPT in self.machine.handle(STOP_ASKED if cut else CLOSE_ASKED, self.now())
+        if interrupted and self.on_loop:
+            self.cancelled = True
+        return interrupted
 
     def rejoin(self) -> None:
         self.machine.handle(CLOSE_ASKED, self.now())
@@ -230,6 +233,10 @@ class Life:
                     yield from _DEEDS[wish](self)
             except GeneratorExit:
                 raise
+            except Dismissed:
+                event = DISMISSED
+                if self._attempts and wish is PREPARE:  # the loop that was to be repeated has failed for good
+                    self.error = self._attempts.pop()
             except BaseException as error:
                 event = self._take(error, wish)
             else:
@@ -385,11 +392,21 @@ class Life:
         told = self._told(self.arguments.now(), result) if self.remote else (self.arguments.now(), result)
         question = phase, self.machine.number, told
         line = self.line()
-        if self.on_loop:
-            values = yield line.ask, (GATES, question), _NOTHING
-        else:
-            values = yield line.ask_blocking, (GATES, question, None), _NOTHING
-        if values:
+        ask: Call = (
+            (line.ask, (GATES, question), _NOTHING) if self.on_loop else (line.ask_blocking, (GATES, question, None), _NOTHING)
+        )
+        try:
+            values = yield ask
+        except (Exception, GeneratorExit):
+            raise
+        except BaseException:  # asked to end, while it stood there
+            if not self.machine.closing:
+                raise
+            values = False
+        if values is False:
+            if phase in (ON_START, BEFORE_LOOP):
+                raise Dismissed
+        elif values:
             self._check_names(phase, values)
             self.arguments.add_from_gate(phase, values)
 
@@ -454,6 +471,10 @@ def _can_be_sent(value: Any) -> bool:
     except EncodeError:
         return False
     return True
+
+
+class Dismissed(BaseException):  # no error: the way out of a gate to the end
+    pass
 
 
 def _logs_loops() -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from time import perf_counter  # uvloop's own time has whole milliseconds
 from typing import TYPE_CHECKING, Any
 
 from asyncproc._core.exit import Exit, Phase, Reason
@@ -34,7 +35,7 @@ class LocalLife:
         self._order = order
         self._watcher: Watcher | None = watcher
         self._started = loop.time()
-        self.life = Life(terms_of(spec, order.held), order.path, loop.time)
+        self.life = Life(terms_of(spec, order.held), order.path, perf_counter)
         self.life.load(spec.work, described.args, described.kwargs, hooks_of(spec))
         place = order.path, order.incarnation, order.round, order.level
         self._view = Current(self.life, self.line, *place, dict(options.get("metadata", {})))

@@ -282,6 +282,11 @@ def _namespace_of(line: Line) -> Namespace[Any]:
 class Vars:
     """An empty object for a child's own use."""
 
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...
+        def __setattr__(self, name: str, value: Any) -> None: ...
+
 
 def _refuse_on_a_loop() -> None:
     asyncio = sys.modules.get("_asyncio")  # without it no thread runs a loop

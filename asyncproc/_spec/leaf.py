@@ -58,6 +58,17 @@ class Body(Spec[T]):
     KIND: ClassVar[str]
     _defaults: ClassVar[dict[str, Any]] = {}
 
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        faults = [
+            Fault(cls.__name__, name, base.__dict__[name], "is the framework's own name: choose another")
+            for base in cls.__mro__[: cls.__mro__.index(Body)]
+            for name in sorted(RESERVED.difference(ARGUMENTS, ("loop",)))
+            if name in base.__dict__
+        ]
+        if faults:
+            raise SpecError(faults)
+
     def _describe(
         self,
         target: Callable[..., Any] | None,

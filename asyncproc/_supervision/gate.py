@@ -37,6 +37,7 @@ class Hold:
         phase: where it stood last, "" before the first. number: of the loop. kwargs, result: what it told there.
         waits: whether it waits there.
         entered: whether a gate is open for it.
+        stepping: whether that was done by ``steps()``.
         lenient: whether it may finish as soon as somebody waits for its end (``steps()`` has come to its own).
     """
 
@@ -45,6 +46,8 @@ class Hold:
         self._place = place
         self._question: Question | None = None
         self._free = False
+        self._dismissed = False
+        self.stepping = False
         self.phase: str = ""
         self.number: int = 0
         self.kwargs: Mapping[str, Any] = {}
@@ -58,7 +61,7 @@ class Hold:
 
     def begin(self) -> None:
         """A new incarnation is to come."""
-        self._free = self.entered = self.lenient = False
+        self._free = self._dismissed = self.entered = self.stepping = self.lenient = False
         self._question = None
         self.phase, self.number, self.kwargs, self.result = "", 0, {}, None
 
@@ -67,7 +70,7 @@ class Hold:
         self.phase, self.number, told = question.take()
         self.kwargs, self.result = _opened(told)
         if self._free:
-            question.answer(None)
+            question.answer(not self._dismissed and None)
             return
         self._question = question
         if self.lenient and self._place.awaited:
@@ -87,7 +90,7 @@ class Hold:
     def leave(self, values: Mapping[str, Any]) -> None:
         """Let it go on, with *values*."""
         question, self._question = self._question, None
-        self.entered = False
+        self.entered = self.stepping = False
         if question is not None:
             question.answer(dict(values) or None)
             if self.phase == ON_START:
@@ -97,6 +100,14 @@ class Hold:
         """Hold it no longer."""
         self._free = True
         self.leave({})
+        self._supervisor.wake(self._place)
+
+    def dismiss(self) -> None:
+        """It has been asked to end: hold it no longer, and let no loop begin that waits for its gate."""
+        self._free = self._dismissed = True
+        question, self._question = self._question, None
+        if question is not None:
+            question.answer(False)
         self._supervisor.wake(self._place)
 
     def gone(self) -> None:
@@ -160,6 +171,7 @@ class Gate:
         self._handle = handle
         self._timeout = timeout
         self._values: dict[str, Any] = {}
+        self._left = False
         self.number: int = 0
         self.kwargs: Mapping[str, Any] = {}
 
@@ -175,8 +187,10 @@ class Gate:
         """Add keyword arguments: of OnStart for every loop, of BeforeLoop for this one. They win over what hooks add.
 
         Raises:
-            EncodeError: a value cannot be sent to the child.
+            EncodeError: a value cannot be sent to the child. StateError: the gate has been left.
         """
+        if self._left:
+            raise StateError(f"node {self._handle.path}: its {self.PHASE} gate has been left, nothing can be added to it")
         if self._handle.spec._asyncproc.kind == kinds.PROCESS:
             for name, value in values.items():
                 encode(value, f"{name} of the {self.PHASE} gate of {self._handle.path}")
@@ -193,6 +207,12 @@ class Gate:
         handle, phase = self._handle, self.PHASE
         if hold.is_past(phase):
             raise self._past(hold)
+        if hold.stepping:
+            if phase != BEFORE_LOOP:
+                raise StateError(
+                    f"node {handle.path}: stands before loop {hold.number} for steps(): ask that for the next first"
+                )
+            hold.entered = hold.stepping = False  # nobody asks those steps for the next any more
         if phase == ON_START and handle.state is State.CREATED:
             hold.begin()
             handle._supervisor.demand(RunAsked(handle._place.id))
@@ -221,11 +241,13 @@ class Gate:
     ) -> None:
         hold = hold_of(self._handle, type(self).__name__)
         if error is None:
-            hold.leave(self._leaving())
+            hold.leave(self._leave())
         else:
             await self._end_child()
 
-    def _leaving(self) -> Mapping[str, Any]:
+    def _leave(self) -> Mapping[str, Any]:
+        """What goes on with the child."""
+        self._left = True
         return self._values
 
     async def _end_child(self) -> None:
@@ -266,8 +288,9 @@ class AfterLoop(Gate):
         self.result = hold_of(self._handle, "AfterLoop").result
         return self
 
-    def _leaving(self) -> Mapping[str, Any]:
-        return self._values if self._add_for_next else {}
+    def _leave(self) -> Mapping[str, Any]:
+        values = super()._leave()
+        return values if self._add_for_next else {}
 
 
 class OnFinish(Gate):
@@ -282,7 +305,9 @@ async def next_step(handle: Handle[Any], last: BeforeLoop | None) -> BeforeLoop 
     if last is None and handle.state is State.CREATED:
         raise StateError(f"node {handle.path}: has not started: enter its OnStart gate first")
     if last is not None:
-        hold.leave(last._values)
+        hold.leave(last._leave())
+    elif hold.stepping:  # of earlier steps, which nobody asks any more: they are taken over
+        hold.entered = hold.stepping = False
     while True:
         await handle._supervisor.until(
             handle._place, lambda: hold.stands_at(BEFORE_LOOP, AFTER_LOOP, ON_FINISH) or hold.is_past(BEFORE_LOOP)
@@ -290,8 +315,9 @@ async def next_step(handle: Handle[Any], last: BeforeLoop | None) -> BeforeLoop 
         if hold.stands_at(AFTER_LOOP):
             hold.leave({})
         elif hold.stands_at(BEFORE_LOOP):
-            gate = BeforeLoop(handle)
-            return await gate.__aenter__()
+            gate = await BeforeLoop(handle).__aenter__()
+            hold.stepping = True
+            return gate
         else:
             hold.lenient = True
             if handle._place.awaited and hold.stands_at(ON_FINISH):

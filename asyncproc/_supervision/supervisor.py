@@ -162,9 +162,9 @@ class Supervisor:
                 self._start(place, action)
             case Stop():
                 if place.child is not None:
-                    if place.hold is not None and action.rung is not Rung.KILL:
-                        place.hold.let_go()
                     place.child.take_rung(action.rung)
+                    if place.hold is not None and action.rung is not Rung.KILL:
+                        place.hold.dismiss()  # after it was told to end: what it does now must not be one more loop
             case Abandon():
                 if place.child is not None:
                     place.left = True

@@ -27,6 +27,7 @@ from asyncproc._core.lifecycle.event import (
     BEGUN,
     CLOSE_ASKED,
     CUT,
+    DISMISSED,
     EVENTS,
     FAILED,
     FORCED,
@@ -135,6 +136,19 @@ def test_error_while_unwinding_a_failure_does_not_forbid_the_retry() -> None:
     """It is one more failure of the same loop."""
     machine = LifecycleMachine(None, retries=1)
     assert path(machine, BEGUN, RETURNED, FAILED, FAILED)[-2:] == [UNWIND_LOOP, PREPARE]
+
+
+def test_dismissed_before_a_loop_or_before_all() -> None:
+    """The loop has not begun, and is not counted; of a life nothing has. One that was to be repeated had begun."""
+    machine = LifecycleMachine(None)
+    assert path(machine, BEGUN, RETURNED, DISMISSED, RETURNED) == [START, TELL_READY, PREPARE, FINISH, END]
+    assert (machine.number, machine.closing) == (0, True)
+    assert path(LifecycleMachine(), BEGUN, DISMISSED) == [START, END]
+    again = LifecycleMachine(None, retries=1)
+    assert path(again, BEGUN, RETURNED, FAILED, RETURNED, DISMISSED)[-2:] == [PREPARE, FINISH]
+    assert again.number == 1
+    with pytest.raises(InternalError, match="DISMISSED"):
+        path(LifecycleMachine(), DISMISSED)
 
 
 def test_limit_interrupts_whatever_runs() -> None:

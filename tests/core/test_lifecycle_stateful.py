@@ -22,7 +22,18 @@ from asyncproc._core.lifecycle.action import (
     UNWIND_START,
     Action,
 )
-from asyncproc._core.lifecycle.event import BEGUN, CLOSE_ASKED, CUT, FAILED, FORCED, RETURNED, STOP_ASKED, TIME_UP, Event
+from asyncproc._core.lifecycle.event import (
+    BEGUN,
+    CLOSE_ASKED,
+    CUT,
+    DISMISSED,
+    FAILED,
+    FORCED,
+    RETURNED,
+    STOP_ASKED,
+    TIME_UP,
+    Event,
+)
 from asyncproc._core.lifecycle.machine import LifecycleMachine
 
 EXAMPLES = 300
@@ -39,6 +50,8 @@ LEGAL = {
     *((doing, error, UNWIND_LOOP) for doing in IN_LOOP for error in (FAILED, CUT, FORCED)),
     *((UNWIND_LOOP, event, FINISH) for event in (RETURNED, FAILED, CUT, FORCED)),
     *((UNWIND_LOOP, event, PREPARE) for event in (RETURNED, FAILED)),
+    (START, DISMISSED, END),
+    (PREPARE, DISMISSED, FINISH),
     *((doing, event, END) for doing in (FINISH, UNWIND_START) for event in (RETURNED, FAILED, CUT, FORCED)),
 }
 """Every legal move: what was being done, what happened, what is done next."""
@@ -145,6 +158,14 @@ class World(RuleBasedStateMachine):
     @rule()
     def hook_forces_the_end(self) -> None:
         self.hook_ends(FORCED)
+
+    @precondition(lambda self: not self.ended and self.machine.doing in (START, PREPARE))
+    @rule()
+    def parent_dismisses(self) -> None:
+        """Who held it there lets it go to its end."""
+        self.inside.pop()
+        self.asked = True
+        self.tell(DISMISSED)
 
     @precondition(lambda self: not self.ended)
     @rule(swallowed=st.booleans())

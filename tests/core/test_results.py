@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from signal import SIGTERM
 
 import pytest
 
@@ -115,11 +116,14 @@ def test_end_without_an_error_is_raised_as_its_reason(reason: Reason, kind: type
 
 
 def test_own_error_is_raised_as_it_is() -> None:
-    """Unless the end was asked for: then it is the cause."""
+    """Unless it was cut off: then it is the cause. One that only fails on its way out was not."""
     assert failure_of(Exit("a", 1, Reason.CRASHED, error=ERROR)) is ERROR
-    stopped = failure_of(Exit("a", 1, Reason.STOPPED, error=ERROR))
-    assert isinstance(stopped, ChildStopped)
-    assert stopped.__cause__ is ERROR
+    assert failure_of(Exit("a", 1, Reason.STOPPED, error=ERROR)) is ERROR
+    for cut in ({"killed": True}, {"signal": SIGTERM}, {"error": KeyboardInterrupt()}):
+        exit = Exit("a", 1, Reason.STOPPED, **{"error": ERROR, **cut})
+        stopped = failure_of(exit)
+        assert isinstance(stopped, ChildStopped)
+        assert stopped.__cause__ is exit.error
 
 
 def test_group_of_exceptions_is_an_exception_group() -> None:

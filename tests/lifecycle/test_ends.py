@@ -137,6 +137,25 @@ async def test_stop_during_on_start_of_a_looping_child() -> None:
             await starting
 
 
+async def test_failure_after_it_was_asked_to_end_is_its_own() -> None:
+    """M1: nobody cut it off, so its exception comes out as it is."""
+
+    class Fails(Thread[None], loops=None):
+        def loop(self) -> None:
+            self.sync.send("up")
+            self.sync.wait_stopping()
+            raise KeyError("mine")
+
+    async with Manager() as manager:
+        handle = await manager.start(Fails())
+        assert await handle.receive() == "up"
+        handle.rejoin()
+        with pytest.raises(KeyError, match="mine"):
+            await handle
+        assert handle.exit is not None
+        assert handle.exit.reason is Reason.STOPPED
+
+
 # --- by its time --------------------------------------------------------------------------------------------------------
 
 

@@ -25,7 +25,6 @@ from asyncproc import (
     State,
     StateError,
     Thread,
-    blocking,
 )
 from asyncproc.errors import EncodeError
 from tests.lifecycle.targets import quick
@@ -179,6 +178,71 @@ async def test_stop_releases_a_held_child() -> None:
         assert exit.ok
         with pytest.raises(StopAsyncIteration):
             await anext(steps)
+
+
+@pytest.mark.parametrize("how", ["rejoin", "stop"])
+@pytest.mark.parametrize("spec", [Process(quick, loops=None), Thread(quick, loops=None)], ids=["process", "thread"])
+async def test_child_that_is_asked_to_end_at_a_gate_begins_no_loop(spec: Any, how: str) -> None:
+    """M16: neither the one that it stands before, nor one after the loop whose end it stands at."""
+    async with Manager() as manager:
+        before_second = manager.add(spec, hold=True, name="before")
+        after_first = manager.add(spec, hold=True, name="after")
+        for handle in (before_second, after_first):
+            async with OnStart(handle):
+                pass
+            async with BeforeLoop(handle):
+                pass
+        async with AfterLoop(before_second):
+            pass
+        async with BeforeLoop(before_second):
+            await end(before_second, how)
+        async with AfterLoop(after_first):
+            await end(after_first, how)
+        assert (await before_second, await after_first) == (1, 1)
+        assert (await before_second.loop_report()).count == 1
+
+
+async def end(handle: Any, how: str) -> None:
+    if how == "rejoin":
+        handle.rejoin()
+        await handle.wait_for(state=State.STOPPING)
+    else:
+        await handle.stop()
+
+
+async def test_child_that_is_stopped_before_its_start_was_let_go_runs_nothing() -> None:
+    """Neither OnStart nor OnFinish."""
+    async with Manager() as manager:
+        handle = manager.add(Unsendable(), hold=True)
+        async with OnStart(handle):
+            exit = await handle.stop()
+        assert exit.ok
+        assert await handle is None
+
+
+async def test_steps_that_were_left_can_be_taken_up_again() -> None:
+    """By other steps, or by a gate of the same loop; a gate of a later phase says what stands in its way."""
+    async with Manager() as manager:
+        handle = manager.add(Process(train, loops=3), hold=True)  # type: ignore[call-overload]
+        async with OnStart(handle) as start:
+            start.add(config="c")
+        async for _ in handle.steps():
+            break
+        with pytest.raises(StateError, match=r"stands before loop 1 for steps\(\)"):
+            async with AfterLoop(handle):
+                pass
+        async for before in handle.steps():
+            assert before.number == 1
+            break
+        async with BeforeLoop(handle) as before:
+            assert before.number == 1
+            before.add(batch=7)
+        with pytest.raises(StateError, match="gate has been left"):
+            before.add(batch=8)
+        async with AfterLoop(handle) as after:
+            assert after.result == ("c", 7, None)
+        assert [before.number async for before in handle.steps()] == [2, 3]
+        assert await handle == ("c", None, None)
 
 
 async def test_leaving_the_manager_releases_held_children() -> None:
@@ -359,23 +423,3 @@ async def test_killed_child_frees_its_gates() -> None:
             await waiting
         with pytest.raises(ChildStopped):
             await handle
-
-
-def test_gates_without_a_loop() -> None:
-    """The blocking face: the same names with ``with``."""
-    with blocking.Manager() as manager:
-        handle = manager.add(Process(train, loops=1), hold=True)  # type: ignore[call-overload]
-        with blocking.OnStart(handle) as start:
-            start.add(config="c")
-        with blocking.BeforeLoop(handle) as before:
-            assert (before.number, before.kwargs) == (1, {"config": "c"})
-        with blocking.AfterLoop(handle) as after:
-            assert after.result == ("c", None, None)
-        with blocking.OnFinish(handle, timeout=10):
-            pass
-        assert handle.result() == ("c", None, None)
-        stepped = manager.add(Process(quick, loops=2), hold=True)
-        with blocking.OnStart(stepped):
-            pass
-        assert [before.number for before in stepped.steps()] == [1, 2]
-        assert stepped.result() == 2

@@ -224,3 +224,17 @@ def test_secrets_are_not_shown() -> None:
     command = Command("x", "--password", "hunter2", "token=abc", "http://me:pw@host/", env={"KEY": "hunter3"})
     assert "hunter3" not in repr(command)
     assert not any(word in command.shown_argv for word in ("hunter2", "abc", "me:pw"))
+
+
+def test_reserved_names_of_the_class_form_cannot_be_defined() -> None:
+    """M33: neither in the class nor in a mixin; names the class and the name."""
+
+    class Mixin:
+        def send(self) -> None: ...
+
+    for make in (
+        lambda: type("Shadows", (Process,), {"name": "x", "loop": lambda self: 1}),
+        lambda: type("Shadows", (Mixin, Process), {"loop": lambda self: 1}),
+    ):
+        with pytest.raises(SpecError, match=r"node Shadows: (name|send) is the framework's own name"):
+            make()

@@ -35,4 +35,7 @@ STOP_ASKED = Event("STOP_ASKED")
 TIME_UP = Event("TIME_UP")
 """The limit of the phase that runs has passed."""
 
-EVENTS = (BEGUN, RETURNED, FAILED, CUT, FORCED, CLOSE_ASKED, STOP_ASKED, TIME_UP)
+DISMISSED = Event("DISMISSED")
+"""Its parent, who held it before a loop or before all, has let it go to its end."""
+
+EVENTS = (BEGUN, RETURNED, FAILED, CUT, FORCED, CLOSE_ASKED, STOP_ASKED, TIME_UP, DISMISSED)

@@ -19,7 +19,7 @@ from asyncproc._core.lifecycle.action import (
     UNWIND_LOOP,
     UNWIND_START,
 )
-from asyncproc._core.lifecycle.event import BEGUN, CLOSE_ASKED, CUT, FAILED, FORCED, RETURNED, STOP_ASKED, TIME_UP
+from asyncproc._core.lifecycle.event import BEGUN, CLOSE_ASKED, CUT, DISMISSED, FAILED, FORCED, RETURNED, STOP_ASKED, TIME_UP
 from asyncproc._core.lifecycle.loop_times import LoopTimes
 from asyncproc.errors import InternalError
 
@@ -91,6 +91,8 @@ class LifecycleMachine:
             return _INTERRUPT if self._can_be_cut else _NOTHING
         if event is TIME_UP:
             return _NOTHING if self.doing is None else _INTERRUPT
+        if event is DISMISSED and self.doing in (START, PREPARE):
+            return self._dismissed()
         if event is BEGUN and self.doing is None and not self.number:
             return self._do(_START)
         if event in (FAILED, CUT, FORCED) and self.doing is not None:
@@ -110,6 +112,7 @@ class LifecycleMachine:
     def _returned(self, now: float) -> tuple[Action, ...]:
         doing = self.doing
         if doing is PREPARE:
+            self._pending = None
             self._loop_began = now
             self.doing = RUN
             return _RUN
@@ -134,6 +137,16 @@ class LifecycleMachine:
             return self._do(finish)
         self.number += 1
         return self._do(loop)
+
+    def _dismissed(self) -> tuple[Action, ...]:
+        """Nothing of this phase has run: a loop has not begun, and of a life nothing."""
+        self.closing = True
+        if self.doing is START:
+            self.doing = None
+            return _END
+        if self._pending is None:
+            self.number -= 1
+        return self._do(_FINISH)
 
     def _raised(self, event: Event) -> tuple[Action, ...]:
         doing = self.doing
