@@ -71,6 +71,7 @@ class Node:
 
     Attributes:
         pickle: of ``(exception, args)``, for a group of ``(class, attributes)``; None if there is none.
+        parts: a pickle of its class, args and attributes, for a class whose ``__init__`` may not take its args; else None.
         no_pickle: why there is none.
         members: of a group; None for all others. left_out: how many members found no place.
     """
@@ -82,6 +83,7 @@ class Node:
         "members",
         "no_pickle",
         "notes",
+        "parts",
         "pickle",
         "suppress_context",
         "text",
@@ -95,6 +97,7 @@ class Node:
         self.notes: list[str] = []
         self.traceback = ""
         self.pickle: bytes | None = None
+        self.parts: bytes | None = None
         self.no_pickle = ""
         self.cause: int | None = None
         self.context: int | None = None
@@ -136,6 +139,8 @@ class _Packer:
             node.pickle = _apart(error, _pickle_of_group if group else _pickle)
         except BaseException as failure:  # also what a hostile __reduce__ raises: the error has to be told, if only as text
             node.no_pickle = error_text(failure)
+        if not group and _makes_its_own_args(type(error)):
+            node.parts = _apart(error, _pickle_of_parts)
         if group:
             members = _MEMBERS.__get__(error)
             node.members = [place for member in members if (place := self._place(member)) is not None]
@@ -166,6 +171,23 @@ def _pickle(error: BaseException) -> bytes:
         return dumps((error, _ARGS.__get__(error)))
     except Exception:  # a class that leaves its args out of its pickle may have reason to
         return dumps((error, None))
+
+
+def _makes_its_own_args(cls: Any) -> bool:
+    """Whether a class has an ``__init__`` of its own and leaves its pickle to BaseException, which calls that with the args."""
+    inherited = all(type(getattr(cls, name)) is _BUILTIN for name in ("__reduce__", "__setstate__"))
+    return inherited and type(cls.__init__) is not type(BaseException.__init__)
+
+
+_BUILTIN = type(BaseException.__reduce__)
+
+
+def _pickle_of_parts(error: BaseException) -> bytes | None:
+    state = {name: value for name, value in _DICT.__get__(error).items() if name != "__notes__"}
+    try:
+        return dumps((type(error), _ARGS.__get__(error), state))
+    except Exception:  # then it stays a text, as without them
+        return None
 
 
 def _pickle_of_group(group: BaseException) -> bytes:
@@ -277,11 +299,33 @@ class _Unpacker:
 
 
 def _rebuild(node: Node) -> BaseException:
-    error, args = _loaded(node)
+    try:
+        error, args = _loaded(node)
+    except _NotRebuiltError:
+        if node.parts is None:
+            raise
+        return _from_parts(node)
     _check_class(type(error), BaseException, node)
     if args is not None:
         _ARGS.__set__(error, args)
     return error  # type: ignore[no-any-return]  # _check_class has seen to it
+
+
+def _from_parts(node: Node) -> BaseException:
+    """An exception of its own class, without its ``__init__``: that takes other arguments than its args."""
+    try:
+        parts: Any = decode(node.parts or b"", "exception")
+        cls, args, state = parts
+        _check_class(cls, BaseException, node)
+        error: BaseException = cls.__new__(cls, *args)
+        _check_class(type(error), cls, node)
+        _ARGS.__set__(error, args)
+        _DICT.__get__(error).update(state)
+    except _NotRebuiltError:
+        raise
+    except Exception as failure:
+        raise _NotRebuiltError(error_text(failure)) from failure
+    return error
 
 
 def _rebuild_group(node: Node, members: list[BaseException]) -> BaseException:
