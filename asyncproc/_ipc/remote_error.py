@@ -185,7 +185,7 @@ _BUILTIN = type(BaseException.__reduce__)
 def _pickle_of_parts(error: BaseException) -> bytes | None:
     state = {name: value for name, value in _DICT.__get__(error).items() if name != "__notes__"}
     try:
-        return dumps((type(error), _ARGS.__get__(error), state))
+        return dumps((type(error), error.__reduce__()[1], state))  # BaseException's own, or another builtin's
     except Exception:  # then it stays a text, as without them
         return None
 
@@ -317,9 +317,10 @@ def _from_parts(node: Node) -> BaseException:
         parts: Any = decode(node.parts or b"", "exception")
         cls, args, state = parts
         _check_class(cls, BaseException, node)
-        error: BaseException = cls.__new__(cls, *args)
+        builtin = next(base for base in cls.__mro__ if base.__module__ == "builtins")
+        error: BaseException = builtin.__new__(cls, *args)
         _check_class(type(error), cls, node)
-        _ARGS.__set__(error, args)
+        builtin.__init__(error, *args)
         _DICT.__get__(error).update(state)
     except _NotRebuiltError:
         raise
