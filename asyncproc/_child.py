@@ -71,6 +71,8 @@ class Host:
         self._life = life
         self._line: AsyncLine | None = None
         self._main = _thread.get_ident()
+        self._again: BaseException | None = None  # was raised where nobody could meet it
+        self._due: float | None = None  # when the limit that is armed will have passed
         life.remote = True
         life.child = current
         life.line = lambda: link.line()
@@ -84,31 +86,72 @@ class Host:
         """Play it to its end; gives the result, or raises what ended it."""
         _signal.signal(_signal.SIGTERM, self._on_term)
         _signal.signal(_signal.SIGALRM, self._on_alarm)
+        sys.unraisablehook = self._unraisable
         if on_loop:
             return self._run_on_loop(None, None)
         if self._life.machine.loops != 1:
             line = self._link.line()
-            self._link.line = lambda: line
             self._life.look = line.look
-            _thread.start_new_thread(line.listen, ())
+            line.start_listening()
         return run_plain(self._life, self._run_on_loop)
 
     def _run_on_loop(self, play: Any, value: Any) -> Any:
         from asyncproc._ipc.async_line import AsyncLine
 
-        self._line = line = AsyncLine(self._link)
-        self._link.line = lambda: line  # this child's line is its loop's
-        return line.run(lambda: run_on_loop(self._life, play, value))
+        plain = None if play is None else self._link.line()
+        self._line = line = AsyncLine(self._link, listens=plain is None)
+        if plain is None:
+            self._link.line = lambda: line  # this child's line is its loop's
+            self._link.on_stop = self._asked
+            return line.run(lambda: run_on_loop(self._life))
+        return line.run(lambda: self._go_on(line, plain, play, value))
+
+    async def _go_on(self, line: AsyncLine, plain: Any, play: Any, value: Any) -> Any:
+        """What began as plain code goes on here. It may hold its plain line, so that stays, and another thread listens."""
+
+        def on_stop(cut: bool) -> bool:
+            line.soon(self._asked_elsewhere, line, cut)
+            return False
+
+        self._link.on_stop = on_stop
+        plain.start_listening()
+        if plain.cut:  # asked before there was anything to cancel
+            self._life.cancelled = True
+            line.cancel_now()
+        return await run_on_loop(self._life, play, value)
+
+    def _asked(self, cut: bool) -> bool:
+        """On the loop: what is to be interrupted waits, and is cancelled there."""
+        interrupts = self._life.asked(cut)
+        self._life.cancelled = self._life.cancelled or interrupts
+        return interrupts
+
+    def _asked_elsewhere(self, line: AsyncLine, cut: bool) -> None:
+        if self._asked(cut):
+            line.cancel_now()
 
     def _on_term(self, number: int, stack: object) -> None:
         _signal.signal(number, _signal.SIG_IGN)  # once: clean-up is not to be cut by a second one
         self._end_here(Stopping("asked to end"), everywhere=True)
 
+    def _unraisable(self, what: Any) -> None:
+        """What interrupts has met a destructor or the callback of a weak reference, which swallow it: once more."""
+        error: BaseException = what.exc_value
+        if error is not self._life.reason and not isinstance(error, Stopping):
+            sys.__unraisablehook__(what)
+            return
+        self._again = error
+        self._life.defer(error)
+        _signal.setitimer(_signal.ITIMER_REAL, 0.001)
+
     def _on_alarm(self, number: int, stack: object) -> None:
-        if self._life.reason is None:
-            self._life.time_up()
-        else:  # another thread wants to interrupt
+        again, self._again = self._again, None
+        if again is not None:
+            self._end_here(again, everywhere=isinstance(again, Stopping))
+        elif self._life.reason is not None:  # another thread wants to interrupt
             self._interrupt()
+        elif self._due is not None and monotonic() >= self._due:  # else that thread has been heard already
+            self._life.time_up()
 
     def _interrupt(self) -> None:
         reason = self._life.reason
@@ -123,12 +166,18 @@ class Host:
         if line is None or line.running:
             self._life.raise_here(error)
             return
-        self._life.cancelled = True
-        line.cancel()
+        line.soon(self._cut, line, None if everywhere else error)
         if everywhere and not line.waits:
             raise error
 
+    def _cut(self, line: AsyncLine, reason: BaseException | None) -> None:
+        """On the loop, so that it meets what waits there now; *reason* may have been heard already."""
+        if reason is None or self._life.reason is reason:
+            self._life.cancelled = True
+            line.cancel_now()
+
     def _arm(self, seconds: float) -> None:
+        self._due = monotonic() + seconds if seconds else None
         _signal.setitimer(_signal.ITIMER_REAL, seconds)
 
 
