@@ -554,6 +554,8 @@ async def run_on_loop(life: Life, play: Calls | None = None, value: Any = None) 
                 if value is not None and hasattr(type(value), "__await__"):
                     value = await value
                 raised = None
+            except GeneratorExit:  # given up: nothing can be awaited any more
+                raise
             except BaseException as error:
                 raised = error
             life.inside = False
