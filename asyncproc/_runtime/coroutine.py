@@ -46,6 +46,12 @@ class CoroutineChild(LocalLife):
             self.life.cancelled = True
             self._task.cancel("asked to end")
 
+    def abandon(self) -> None:
+        """It did not end in its time, and is cut: its clean-up may still run, but nobody waits for it."""
+        self.life.cancelled = True
+        self._task.cancel("given up")
+        super().abandon()
+
     def _done(self, task: asyncio.Task[Any]) -> None:
         if task.cancelled():
             self.settle(Reason.CRASHED, error=asyncio.CancelledError())

@@ -104,6 +104,11 @@ class ThreadChild(LocalLife):
         self._on_inner_loop(self._asked, cut, kill)
         self.acknowledged()
 
+    def abandon(self) -> None:
+        """It did not end in its time; code that awaits is cut: its clean-up may still run, but nobody waits for it."""
+        self._on_inner_loop(self._asked, False, True)
+        super().abandon()
+
     def _asked(self, cut: bool, kill: bool) -> None:
         if self.life.asked(cut) or kill:
             self._cancel()

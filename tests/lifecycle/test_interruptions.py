@@ -340,6 +340,29 @@ async def test_on_finish_after_a_cancellation_is_a_task_like_any(kind: Any) -> N
         assert await handle.receive() == ("limited", 0)
 
 
+@pytest.mark.both_loops
+@pytest.mark.parametrize("kind", [Thread, Coroutine])
+async def test_looping_code_that_awaits_for_ever_is_cut_when_it_is_given_up(kind: Any) -> None:
+    """M14: its clean-up runs; no task is left behind."""
+    cleaned = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    async def body() -> None:
+        try:
+            await current().send("up")
+            await asyncio.sleep(1000)
+        finally:
+            loop.call_soon_threadsafe(cleaned.set)
+
+    async with Manager() as manager:
+        handle = await manager.start(kind(body, loops=None, grace=0.05))
+        assert await handle.receive() == "up"
+        exit = await handle.stop()
+        assert exit.killed
+        async with asyncio.timeout(10):
+            await cleaned.wait()
+
+
 # --- lines --------------------------------------------------------------------------------------------------------------------
 
 
