@@ -14,10 +14,15 @@ from asyncproc.errors import ChannelBroken
 
 
 class AsyncLine:
-    """Both the runner of the target and its line."""
+    """Both the runner of the target and its line.
 
-    def __init__(self, link: Link) -> None:
+    Args:
+        listens: False when code of the child has used a plain line already, which then stays its line: this only runs.
+    """
+
+    def __init__(self, link: Link, listens: bool = True) -> None:
         self._link = link
+        self._listens = listens
         self._counts = Counts()
         self._gone = False
         self._values: list[bytes] = []
@@ -35,6 +40,8 @@ class AsyncLine:
         self._loop = asyncio.get_running_loop()
         self._stop_asked = asyncio.Event()
         self._task = asyncio.current_task()
+        if not self._listens:
+            return await main()
         self._loop.add_reader(self._link.socket.fileno(), self._readable)
         self._handle(self._link.read(False) if self._link.early else [])
         try:
@@ -67,8 +74,8 @@ class AsyncLine:
         if word == "stop":
             self._stop_asked.set()
             self._link.tell(ACKNOWLEDGED)
-            if self._link.on_stop(what) and self._task is not None:
-                self._task.cancel("asked to end")
+            if self._link.on_stop(what):
+                self.cancel_now()
         elif word == "credit":
             self._counts.sent -= what
         else:
@@ -85,10 +92,17 @@ class AsyncLine:
         """Whether the loop waits, or runs nothing that could be told."""
         return asyncio.current_task(self._loop) is None
 
-    def cancel(self) -> None:
-        """Let the main task be cancelled when the loop runs again; from a signal handler or another thread."""
+    def soon(self, call: Callable[..., object], *args: Any) -> None:
+        """Call it on the loop, if that still runs; from any thread."""
+        try:
+            self._loop.call_soon_threadsafe(call, *args)
+        except RuntimeError:  # it has just ended
+            pass
+
+    def cancel_now(self) -> None:
+        """Cancel the main task; on its loop."""
         if self._task is not None:
-            self._loop.call_soon_threadsafe(self._task.cancel, "asked to end")
+            self._task.cancel("asked to end")
 
     @property
     def stopping(self) -> bool:

@@ -8,7 +8,7 @@ a stop that it does not hear comes as a signal half a second later.
 from __future__ import annotations
 
 from _struct import Struct
-from _thread import allocate_lock
+from _thread import allocate_lock, start_new_thread
 
 from asyncproc._ipc.codec import decode, encode
 from asyncproc._ipc.frame import (
@@ -47,13 +47,16 @@ AT_ONCE = 3600.0
 class Link:
     """What both kinds of line stand on."""
 
-    __slots__ = ("_asked", "_frame_lock", "_reader", "_value_lock", "early", "line", "on_report", "on_stop", "socket")
+    __slots__ = (
+        "_asked", "_frame_lock", "_plain", "_reader", "_value_lock", "early", "line", "on_report", "on_stop", "socket",
+    )  # fmt: skip
 
     def __init__(self, sock: socket, early: list[tuple[int, bytes]]) -> None:
         self.socket = sock
         self.early = early
         self._asked = 0
         self._reader: FrameReader | None = None
+        self._plain: PlainLine | None = None
         self._frame_lock = allocate_lock()  # whole frames
         self._value_lock = allocate_lock()  # whole values: a control frame may stand between two parts
         self.line: Callable[[], Any] = self._plain_line
@@ -61,7 +64,10 @@ class Link:
         self.on_report: Callable[[], object] = _nothing
 
     def _plain_line(self) -> PlainLine:
-        return PlainLine(self)
+        """One for all: what one of two had read would be lost to the other."""
+        if self._plain is None:
+            self._plain = PlainLine(self)
+        return self._plain
 
     def tell(self, tag: int) -> None:
         """Send a message without content."""
@@ -159,7 +165,9 @@ class PlainLine:
     no chance to look at ``stopping``: a stop raises ``Stopping`` there, as a cancellation would in a coroutine.
     """
 
-    __slots__ = ("_answers", "_counts", "_cut", "_gone", "_link", "_reading", "_state", "_stopping", "_values", "_waiting")
+    __slots__ = (
+        "_answers", "_counts", "_cut", "_gone", "_link", "_listened", "_reading", "_state", "_stopping", "_values", "_waiting",
+    )  # fmt: skip
 
     def __init__(self, link: Link) -> None:
         self._link = link
@@ -168,9 +176,10 @@ class PlainLine:
         self._cut = False  # asked to end, and not only after the current work
         self._gone = False
         self._reading = False
+        self._listened = False
         self._values: list[bytes] = []
         self._answers: dict[int, tuple[int, bytes] | None] = {}  # None: still to come
-        self._waiting: list[LockType] = []
+        self._waiting: list[LockType | Turn] = []
         self._state = allocate_lock()
 
     def _until(self, ready: Callable[[], Any], timeout: float | None) -> bool:
@@ -236,6 +245,11 @@ class PlainLine:
             self._link.on_report()
 
     @property
+    def cut(self) -> bool:
+        """Whether it was asked to end, and not only after the current work."""
+        return self._cut
+
+    @property
     def stopping(self) -> bool:
         self.look()
         return self._stopping
@@ -248,8 +262,15 @@ class PlainLine:
         if leads:
             self._read(0)
 
-    def listen(self) -> None:
-        """Hear whatever is sent, as it comes, until the manager has gone; for a thread of its own."""
+    def start_listening(self) -> None:
+        """Hear whatever is sent, as it comes, in a thread of its own; once."""
+        with self._state:
+            listened, self._listened = self._listened, True
+        if not listened:
+            start_new_thread(self._listen, ())
+
+    def _listen(self) -> None:
+        self.look()  # what came with the first message cannot be polled for
         while not self._gone:
             _wait_until(self._link.socket, writable=False)  # without leading: who looks between two loops must not find it led
             with self._state:
@@ -292,6 +313,9 @@ class PlainLine:
     def receive_blocking(self, timeout: float | None) -> Any:
         taken: list[bytes] = []
         self._until_or_cut(lambda: self._take_value(taken), timeout, "receive: nothing came")
+        return self._received(taken)
+
+    def _received(self, taken: list[bytes]) -> Any:
         if not taken:
             self._raise_end()
         if credit := self._counts.take(len(taken[0])):
@@ -323,17 +347,71 @@ class PlainLine:
     def ask_nowait(self, service: int, question: object) -> None:
         self._link.question(service, encode(question, "question"))
 
+    # --- on a loop that the user's code runs, in whichever thread ---------------------------------------------------------
+
+    async def _until_on_loop(self, ready: Callable[[], Any]) -> None:
+        """Wait until *ready*, or for what ends the wait; asked with the lock held. Another thread listens."""
+        import asyncio
+
+        self.start_listening()
+        loop = asyncio.get_running_loop()
+        while True:
+            with self._state:
+                if ready() or self._gone or self._cut:
+                    return
+                future = loop.create_future()
+                self._waiting.append(Turn(loop, future))
+            await future
+
     async def wait_stopping(self) -> None:
-        await _in_thread(self.wait_stopping_blocking, None)
+        await self._until_on_loop(lambda: self._stopping)
 
     async def ask(self, service: int, question: object) -> Any:
-        return await _in_thread(self.ask_blocking, service, question, None)
+        body = encode(question, "question")
+        with self._state:
+            number = self._link.question(service, body)
+            self._answers[number] = None
+        try:
+            await self._until_on_loop(lambda: self._answers[number])
+            answer = self._answers[number]
+        finally:
+            del self._answers[number]
+        if answer is None:
+            self._raise_end()
+        return opened(*answer)
 
     async def send(self, value: object) -> None:
-        await _in_thread(self.send_blocking, value, None)
+        body = encode(value, "value")
+        room: list[bool] = []
+        await self._until_on_loop(lambda: self._take_room(len(body), room))
+        if not room:
+            self._raise_end()
+        self._link.value(VALUE, body)
 
     async def receive(self) -> Any:
-        return await _in_thread(self.receive_blocking, None)
+        taken: list[bytes] = []
+        await self._until_on_loop(lambda: self._take_value(taken))
+        return self._received(taken)
+
+
+class Turn:
+    """Who waits on a loop; spelled as a lock."""
+
+    __slots__ = ("_future", "_loop")
+
+    def __init__(self, loop: Any, future: Any) -> None:
+        self._loop = loop
+        self._future = future
+
+    def release(self) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._wake)
+        except RuntimeError:  # that loop has ended
+            pass
+
+    def _wake(self) -> None:
+        if not self._future.done():
+            self._future.set_result(None)
 
 
 def _as_asked(cut: bool) -> bool:
@@ -373,9 +451,3 @@ def _wait_until(sock: socket, *, writable: bool, patience: float | None = None) 
     poll = select.poll()
     poll.register(sock.fileno(), select.POLLOUT if writable else select.POLLIN)
     return bool(poll.poll(None if patience is None else patience * 1000))
-
-
-async def _in_thread(call: Callable[..., Any], *args: Any) -> Any:
-    import asyncio
-
-    return await asyncio.to_thread(call, *args)

@@ -30,16 +30,27 @@ class CoroutineChild(LocalLife):
         watcher.on_spawned(None)
 
     def _interrupt(self) -> None:
-        """Also from a background thread."""
-        self.life.cancelled = True
-        self.loop.call_soon_threadsafe(self._task.cancel, "interrupted")
+        """Also from a background thread. On the loop, so that it meets what waits there now."""
+        self.on_manager_loop(self._cut_by, self.life.reason)
+
+    def _cut_by(self, reason: BaseException | None) -> None:
+        if self.life.reason is reason:  # else it has been heard already
+            self.life.cancelled = True
+            self._task.cancel("interrupted")
 
     def take_rung(self, rung: Rung) -> None:
         self.line.ask_to_stop()
         cut = self.life.asked(rung is Rung.ASK and self.cancels)
         self.acknowledged()
         if cut or rung is Rung.KILL:
+            self.life.cancelled = True
             self._task.cancel("asked to end")
+
+    def abandon(self) -> None:
+        """It did not end in its time, and is cut: its clean-up may still run, but nobody waits for it."""
+        self.life.cancelled = True
+        self._task.cancel("given up")
+        super().abandon()
 
     def _done(self, task: asyncio.Task[Any]) -> None:
         if task.cancelled():

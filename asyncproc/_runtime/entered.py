@@ -17,18 +17,23 @@ class Entered:
 
     Attributes:
         enter: runs it up to where it gives its value.
-        leave: runs the rest, with the error that it is left by, or None. An error that it swallows is not undone.
+        leave: runs the rest; called with this, and the error that it is left by, or None. What it swallows is not undone.
         leaves_itself: whether leaving is harmless when entering has failed. Of a context manager it must not be tried.
+        left: whether that has begun: an interruption may come before.
     """
 
-    __slots__ = ("enter", "leave", "leaves_itself")
+    __slots__ = ("enter", "leave", "leaves_itself", "left")
 
     def __init__(
-        self, enter: Callable[[], Any], leave: Callable[[BaseException | None], Any], leaves_itself: bool = False
+        self,
+        enter: Callable[[], Any],
+        leave: Callable[[Entered, BaseException | None], Any],
+        leaves_itself: bool = False,
     ) -> None:
         self.enter = enter
         self.leave = leave
         self.leaves_itself = leaves_itself
+        self.left = False
 
 
 def enterable(value: Any, hook: Any) -> Entered | None:
@@ -47,8 +52,9 @@ def enterable(value: Any, hook: Any) -> Entered | None:
     return None
 
 
-def _leaver(leave: Callable[..., Any]) -> Callable[[BaseException | None], Any]:
-    def leave_by(error: BaseException | None) -> Any:
+def _leaver(leave: Callable[..., Any]) -> Callable[[Entered, BaseException | None], Any]:
+    def leave_by(entered: Entered, error: BaseException | None) -> Any:
+        entered.left = True
         return leave(None, None, None) if error is None else leave(type(error), error, error.__traceback__)
 
     return leave_by
@@ -64,8 +70,9 @@ class _Generator:
             return value
         raise _unyielded(self._hook)
 
-    def leave(self, error: BaseException | None) -> None:
+    def leave(self, entered: Entered, error: BaseException | None) -> None:
         try:
+            entered.left = True
             if error is None:
                 next(self._generator)
             else:
@@ -90,12 +97,11 @@ class _AsyncGenerator:
             return value
         raise _unyielded(self._hook)
 
-    async def leave(self, error: BaseException | None) -> None:
+    async def leave(self, entered: Entered, error: BaseException | None) -> None:
+        rest = anext(self._generator) if error is None else self._generator.athrow(error)
         try:
-            if error is None:
-                await anext(self._generator)
-            else:
-                await self._generator.athrow(error)
+            entered.left = True
+            await rest
         except StopAsyncIteration:
             return
         except BaseException as raised:

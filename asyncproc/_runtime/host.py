@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # the C half of signal: loading that one costs 3 ms
 import _thread
+import sys
 from time import monotonic
 
 from asyncproc._core.lifecycle.action import LOOP, PHASES
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from asyncproc._ipc.async_line import AsyncLine
     from asyncproc._ipc.link import Link
-    from asyncproc._runtime.lifecycle import Hooks, Terms
+    from asyncproc._runtime.lifecycle import Calls, Hooks, Terms
 
     Load = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any], Hooks | None]
 
@@ -39,10 +40,12 @@ class Host:
     """
 
     def __init__(self, link: Link, life: Life) -> None:
-        self.life = life
         self._link = link
+        self.life = life
         self._line: AsyncLine | None = None
         self._main = _thread.get_ident()
+        self._again: BaseException | None = None  # was raised where nobody could meet it
+        self._due: float | None = None  # when the limit that is armed will have passed
         life.remote = True
         life.child = current
         life.line = lambda: link.line()
@@ -57,31 +60,72 @@ class Host:
         self.life.load(*load)
         _signal.signal(_signal.SIGTERM, self._on_term)
         _signal.signal(_signal.SIGALRM, self._on_alarm)
+        sys.unraisablehook = self._unraisable
         if on_loop:
             return self._run_on_loop(None, None)
         if self.life.machine.loops != 1:
             line = self._link.line()
-            self._link.line = lambda: line
             self.life.look = line.look
-            _thread.start_new_thread(line.listen, ())
+            line.start_listening()
         return run_plain(self.life, self._run_on_loop)
 
     def _run_on_loop(self, play: Any, value: Any) -> Any:
         from asyncproc._ipc.async_line import AsyncLine
 
-        self._line = line = AsyncLine(self._link)
-        self._link.line = lambda: line  # this child's line is its loop's
-        return line.run(lambda: run_on_loop(self.life, play, value))
+        plain = None if play is None else self._link.line()
+        self._line = line = AsyncLine(self._link, listens=plain is None)
+        if plain is None:
+            self._link.line = lambda: line  # this child's line is its loop's
+            self._link.on_stop = self._asked
+            return line.run(lambda: run_on_loop(self.life))
+        return line.run(lambda: self._go_on(line, plain, play, value))
+
+    async def _go_on(self, line: AsyncLine, plain: Any, play: Any, value: Any) -> Any:
+        """What began as plain code goes on here. It may hold its plain line, so that stays, and another thread listens."""
+
+        def on_stop(cut: bool) -> bool:
+            line.soon(self._asked_elsewhere, line, cut)
+            return False
+
+        self._link.on_stop = on_stop
+        plain.start_listening()
+        if plain.cut:  # asked before there was anything to cancel
+            self.life.cancelled = True
+            line.cancel_now()
+        return await run_on_loop(self.life, play, value)
+
+    def _asked(self, cut: bool) -> bool:
+        """On the loop: what is to be interrupted waits, and is cancelled there."""
+        interrupts = self.life.asked(cut)
+        self.life.cancelled = self.life.cancelled or interrupts
+        return interrupts
+
+    def _asked_elsewhere(self, line: AsyncLine, cut: bool) -> None:
+        if self._asked(cut):
+            line.cancel_now()
 
     def _on_term(self, number: int, stack: object) -> None:
         _signal.signal(number, _signal.SIG_IGN)  # once: clean-up is not to be cut by a second one
         self._end_here(Stopping("asked to end"), everywhere=True)
 
+    def _unraisable(self, what: Any) -> None:
+        """What interrupts has met a destructor or the callback of a weak reference, which swallow it: once more."""
+        error: BaseException = what.exc_value
+        if error is not self.life.reason and not isinstance(error, Stopping):
+            sys.__unraisablehook__(what)
+            return
+        self._again = error
+        self.life.defer(error)
+        _signal.setitimer(_signal.ITIMER_REAL, 0.001)
+
     def _on_alarm(self, number: int, stack: object) -> None:
-        if self.life.reason is None:
-            self.life.time_up()
-        else:  # another thread wants to interrupt
+        again, self._again = self._again, None
+        if again is not None:
+            self._end_here(again, everywhere=isinstance(again, Stopping))
+        elif self.life.reason is not None:  # another thread wants to interrupt
             self._interrupt()
+        elif self._due is not None and monotonic() >= self._due:  # else that thread has been heard already
+            self.life.time_up()
 
     def _interrupt(self) -> None:
         reason = self.life.reason
@@ -96,12 +140,18 @@ class Host:
         if line is None or line.running:
             self.life.raise_here(error)
             return
-        self.life.cancelled = True
-        line.cancel()
+        line.soon(self._cut, line, None if everywhere else error)
         if everywhere and not line.waits:
             raise error
 
+    def _cut(self, line: AsyncLine, reason: BaseException | None) -> None:
+        """On the loop, so that it meets what waits there now; *reason* may have been heard already."""
+        if reason is None or self.life.reason is reason:
+            self.life.cancelled = True
+            line.cancel_now()
+
     def _arm(self, seconds: float) -> None:
+        self._due = monotonic() + seconds if seconds else None
         _signal.setitimer(_signal.ITIMER_REAL, seconds)
 
     def tell_end(self) -> None:
@@ -164,7 +214,11 @@ class Direct:
         return result
 
     def _run_on_loop(self, awaitable: Any) -> Any:
-        """From here on it is a life like any other."""
+        """From here on it is a life like any other; one that has asked for current() already keeps it, and its line."""
+        if self._host is not None:
+            rest = _rest()
+            next(rest)
+            return self._host._run_on_loop(rest, awaitable)
         life = Life(ONE_CALL, self._path, monotonic)
         self._host = Host(self._link, life)
         life.on_ready = _nothing  # it was told
@@ -178,6 +232,11 @@ class Direct:
         """Tell the manager where an error was raised: there is one place."""
         if self._failed:
             self._link.fell(PHASES.index(LOOP), 1)
+
+
+def _rest() -> Calls:
+    """What is left to play when the one call has been made: its result."""
+    return (yield _nothing, (), {})
 
 
 def _nothing() -> None: ...

@@ -32,6 +32,7 @@ from asyncproc._core.lifecycle.action import (
 from asyncproc._core.lifecycle.arguments import Arguments
 from asyncproc._core.lifecycle.event import BEGUN, CLOSE_ASKED, CUT, DISMISSED, FAILED, FORCED, RETURNED, STOP_ASKED, TIME_UP
 from asyncproc._core.lifecycle.machine import LifecycleMachine
+from asyncproc._ipc.by_reference import safe_str
 from asyncproc._ipc.codec import encode
 from asyncproc._ipc.frame import GATES
 from asyncproc._runtime.entered import enterable
@@ -158,10 +159,7 @@ class Life:
 
     def asked(self, cut: bool) -> bool:
         """The manager wants it to end; *cut*: not only after the present loop. Whether what runs now is to be interrupted."""
-        interrupted = INTERRUPT in self.machine.handle(STOP_ASKED if cut else CLOSE_ASKED, self.now())
-        if interrupted and self.on_loop:
-            self.cancelled = True
-        return interrupted
+        return INTERRUPT in self.machine.handle(STOP_ASKED if cut else CLOSE_ASKED, self.now())
 
     def rejoin(self) -> None:
         self.machine.handle(CLOSE_ASKED, self.now())
@@ -181,8 +179,14 @@ class Life:
             self.interrupt_by(PhaseTimeout(text, None, doing.phase, self._loop_of(doing.phase)))
 
     def interrupt_by(self, reason: BaseException) -> None:
-        """Make what runs now end by *reason*."""
-        self.reason = reason
+        """Make what runs now end by *reason*; from any thread. Of several the first is told, and bears the others."""
+        earlier = self.reason
+        if earlier is None:
+            self.reason = reason
+        elif isinstance(earlier, PhaseTimeout):  # does not matter when the phase ends well all the same
+            self.reason = also(reason, earlier, "before that")
+        else:
+            also(earlier, reason, "then")
         self.interrupt()
 
     def raise_here(self, error: BaseException) -> None:
@@ -205,8 +209,7 @@ class Life:
     @property
     def ending(self) -> bool:
         """Whether no further loop comes, and OnFinish runs or has run."""
-        doing = self.machine.doing
-        return doing in (FINISH, UNWIND_START) or (doing is None and (self.machine.number > 0 or self.machine.closing))
+        return self.machine.doing in (FINISH, UNWIND_START, None)
 
     # --- the phases -----------------------------------------------------------------------------------------------------
 
@@ -224,9 +227,7 @@ class Life:
                 if self._held and not wish.unwinds and self.error is None and wish is not RUN:
                     yield from self._wait_at_gate(wish.phase)
                 if self._late is not None:
-                    late, self._late = self._late, None
-                    if wish in _UNHURT:
-                        raise late
+                    self._raise_late(wish)
                 if limits is not None and wish.phase in limits:
                     yield from self._limited(wish, limits[wish.phase])
                 else:
@@ -243,10 +244,15 @@ class Life:
                 event = RETURNED if self.reason is None else self._take_reason(wish)
             wishes = handle(event, now())
         if self._threads:
-            yield self.join_threads_on_loop if self.on_loop else self.join_threads, (), _NOTHING
+            try:
+                yield self.join_threads_on_loop if self.on_loop else self.join_threads, (), _NOTHING
+            except GeneratorExit:
+                raise
+            except BaseException:  # cut while it waits for daemons: how the child has ended is settled
+                pass
         if self.error is not None:
-            for number, attempt in enumerate(self._attempts, 1):
-                self.error.add_note(f"attempt {number} of this loop had ended by {type(attempt).__name__}: {attempt}")
+            for number, attempt in enumerate(self._attempts if self.error_phase != ON_FINISH else (), 1):
+                self.error.add_note(f"attempt {number} of this loop had ended by {_told(attempt)}")
             raise self.error
         return self.last_result if self._finish_result is None else self._finish_result
 
@@ -256,6 +262,7 @@ class Life:
             self.error = None
         if self._seen != self.machine.number:
             self._seen = self.machine.number
+            self._attempts.clear()
             self.arguments.begin_loop()
 
     def _limited(self, wish: Action, seconds: float) -> Calls:
@@ -266,6 +273,12 @@ class Life:
             self.arm(0)
             if isinstance(self._late, PhaseTimeout):  # it came when all was done
                 self._late = None
+
+    def _raise_late(self, wish: Action) -> None:
+        """An interruption came between two calls: it ends what comes next, unless that cleans up."""
+        late, self._late = self._late, None
+        if wish in _UNHURT and late is not None:
+            raise late
 
     def _do_start(self) -> Calls:
         for hook in self._start:
@@ -285,6 +298,8 @@ class Life:
 
     def _do_settle(self) -> Calls:
         for hook, with_child, passes_on in self._after:
+            if self._late is not None:
+                self._raise_late(SETTLE)
             args = (self.child(), self.last_result) if with_child else (self.last_result,)
             value = yield hook, args, _NOTHING
             if passes_on:
@@ -310,7 +325,7 @@ class Life:
             except GeneratorExit:
                 raise
             except BaseException as error:  # what cleans up next must run all the same
-                first = error if first is None else also(first, error, "then")
+                first = _worse(first, error)
             else:
                 self._finish_result = self._finish_result if value is None else value
         try:
@@ -318,7 +333,7 @@ class Life:
         except GeneratorExit:
             raise
         except BaseException as error:
-            first = error if first is None else also(first, error, "then")
+            first = _worse(first, error)
         if first is not None:
             raise first
 
@@ -329,6 +344,8 @@ class Life:
 
     def _enter(self, hook: tuple[Callable[..., Any], bool, bool], phase: str, entered: list[Entered]) -> Calls:
         call, with_child, _ = hook
+        if self._late is not None:
+            self._raise_late(START)
         value = yield call, (self.child(),) if with_child else (), _NOTHING
         found = enterable(value, call)
         if found is not None:
@@ -345,13 +362,16 @@ class Life:
         """Leave what was entered, innermost first; an error in one does not keep the others from being left."""
         first: BaseException | None = None
         while entered:
-            leaving = entered.pop()
+            leaving = entered[-1]
             try:
-                yield leaving.leave, (error or first,), _NOTHING
+                yield leaving.leave, (leaving, error or first), _NOTHING
             except GeneratorExit:
                 raise
             except BaseException as raised:
-                first = raised if first is None else also(first, raised, "then")
+                first = _worse(first, raised)
+                if not leaving.left:  # interrupted on the way there
+                    continue
+            entered.pop()
         if first is not None:
             raise first
 
@@ -389,7 +409,7 @@ class Life:
 
     def _wait_at_gate(self, phase: str) -> Calls:
         result = self.last_result if phase == AFTER_LOOP else None
-        told = self._told(self.arguments.now(), result) if self.remote else (self.arguments.now(), result)
+        told = self._told(self.arguments.now(), result) if self.remote else (dict(self.arguments.now()), result)
         question = phase, self.machine.number, told
         line = self.line()
         ask: Call = (
@@ -423,7 +443,9 @@ class Life:
     def _take(self, error: BaseException, wish: Action) -> Event:
         """Note what a phase ended by; which event that is."""
         if self.reason is not None and (error is self.reason or not isinstance(error, Exception)):
-            error, self.reason = self.reason, None  # the interruption, as the code met it
+            met, error, self.reason = error, self.reason, None  # the interruption, as the code met it
+            for note in getattr(met, "__notes__", ()) if met is not error else ():
+                error.add_note(note)  # what came while it was met
         if isinstance(error, PhaseError) and not error.phase:
             error = self._fault(wish.phase, str(error))
         if isinstance(error, Finishing):
@@ -487,12 +509,23 @@ def _logs_loops() -> bool:
 
 def also(error: BaseException, later: BaseException, where: str) -> BaseException:
     """Add *later* to *error*, which came first and is what will be told."""
-    error.add_note(f"{where}: {type(later).__name__}: {later}")
+    error.add_note(f"{where}: {_told(later)}")
     if later.__context__ is error:
         later.__context__ = None  # Python has linked them the other way round
     if error.__context__ is None:
         error.__context__ = later
     return error
+
+
+def _worse(first: BaseException | None, later: BaseException) -> BaseException:
+    """Which of two errors of one phase is told, with the other; ``force_finish()`` is none."""
+    if first is None or isinstance(first, Finishing):
+        return later
+    return first if isinstance(later, Finishing) else also(first, later, "then")
+
+
+def _told(error: BaseException) -> str:
+    return f"{type(error).__name__}: {safe_str(error)}"  # whatever its own text raises must not replace what is told
 
 
 def names_taken(target: Any, given: int) -> frozenset[str] | None:
@@ -569,6 +602,8 @@ async def run_on_loop(life: Life, play: Calls | None = None, value: Any = None) 
                 if value is not None and hasattr(type(value), "__await__"):
                     value = await value
                 raised = None
+            except GeneratorExit:  # given up: nothing can be awaited any more
+                raise
             except BaseException as error:
                 raised = error
             life.inside = False
@@ -591,7 +626,8 @@ async def _take_back(life: Life, pending: bool) -> None:
             await asyncio.sleep(0)
         except asyncio.CancelledError:
             pass
-    task.uncancel()
+    while task.cancelling():
+        task.uncancel()
 
 
 def _is_cancellation(error: BaseException) -> bool:

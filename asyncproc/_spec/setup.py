@@ -93,8 +93,6 @@ class Setup:
             if hook is None:
                 return take
             rule = hook_fault(phase, hook, ARGUMENTS[phase])
-            if rule is None and phase in (AFTER_LOOP, ON_FINISH) and _yields(hook):
-                rule = "must be a function: what is entered there cannot be left later"
             if rule is not None:
                 raise SpecError([Fault("setup", phase, hook, rule)])
             self._hooks[phase].append((hook, passes_on))
@@ -117,4 +115,6 @@ def hook_fault(phase: str, hook: object, arguments: tuple[str, ...]) -> str | No
         return f"must take ({', '.join(arguments)})"
     except ValueError:  # a builtin that does not tell
         return None
+    if phase in (AFTER_LOOP, ON_FINISH) and _yields(hook):
+        return "must be a function: what is entered there cannot be left later"
     return None

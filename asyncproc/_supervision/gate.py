@@ -218,7 +218,8 @@ class Gate:
             handle._supervisor.demand(RunAsked(handle._place.id))
         try:
             async with asyncio.timeout(self._timeout):
-                await handle._supervisor.until(handle._place, lambda: hold.stands_at(phase) or hold.is_past(phase))
+                while not (hold.stands_at(phase) or hold.is_past(phase)):  # again when another task was first
+                    await handle._supervisor.until(handle._place, lambda: hold.stands_at(phase) or hold.is_past(phase))
         except TimeoutError:
             raise TimeoutError(f"node {handle.path}: did not come to {phase} within {self._timeout} s") from None
         except asyncio.CancelledError:
@@ -309,9 +310,13 @@ async def next_step(handle: Handle[Any], last: BeforeLoop | None) -> BeforeLoop 
     elif hold.stepping:  # of earlier steps, which nobody asks any more: they are taken over
         hold.entered = hold.stepping = False
     while True:
-        await handle._supervisor.until(
-            handle._place, lambda: hold.stands_at(BEFORE_LOOP, AFTER_LOOP, ON_FINISH) or hold.is_past(BEFORE_LOOP)
-        )
+        try:
+            await handle._supervisor.until(
+                handle._place, lambda: hold.stands_at(BEFORE_LOOP, AFTER_LOOP, ON_FINISH) or hold.is_past(BEFORE_LOOP)
+            )
+        except asyncio.CancelledError:
+            await BeforeLoop(handle)._end_child()  # nobody is left who would let it go on
+            raise
         if hold.stands_at(AFTER_LOOP):
             hold.leave({})
         elif hold.stands_at(BEFORE_LOOP):
@@ -323,6 +328,14 @@ async def next_step(handle: Handle[Any], last: BeforeLoop | None) -> BeforeLoop 
             if handle._place.awaited and hold.stands_at(ON_FINISH):
                 hold.let_go()
             return None
+
+
+def abandon_step(handle: Handle[Any], last: BeforeLoop) -> None:
+    """Nobody asks for the next one: the child stands where it stood, for whoever enters its gate or steps it again."""
+    hold = hold_of(handle, "steps()")
+    if hold.entered and (hold.phase, hold.number) == (BEFORE_LOOP, last.number):
+        hold.entered = False
+        handle._supervisor.wake(handle._place)
 
 
 def hold_of(handle: Handle[Any], who: str) -> Hold:

@@ -81,6 +81,26 @@ async def test_held_child_waits_at_each_phase(spec: Any) -> None:
 
 @pytest.mark.both_loops
 @pytest.mark.parametrize("spec", HELD, ids=IDS)
+async def test_gates_of_one_phase_take_turns(spec: Any) -> None:
+    """M19: of two tasks that wait for it, the one that comes second has the next loop."""
+    numbers: list[int] = []
+
+    async def pass_by(gate: type[BeforeLoop | AfterLoop]) -> None:
+        async with gate(handle, timeout=10) as entered:
+            numbers.append(entered.number)
+
+    async with Manager() as manager:
+        handle = manager.add(spec, hold=True)
+        async with OnStart(handle) as start:
+            start.add(config="c")
+        await asyncio.gather(*(pass_by(gate) for gate in (BeforeLoop, BeforeLoop, AfterLoop, AfterLoop)))
+        async with OnFinish(handle):
+            pass
+    assert numbers == [1, 1, 2, 2]
+
+
+@pytest.mark.both_loops
+@pytest.mark.parametrize("spec", HELD, ids=IDS)
 async def test_steps_run_one_loop_each(spec: Any) -> None:
     """DESIGN 3.3: asking for the next lets it run; then waiting for the end lets it finish."""
     async with Manager() as manager:
@@ -93,6 +113,45 @@ async def test_steps_run_one_loop_each(spec: Any) -> None:
             before.add(batch=before.number * 10)
         assert numbers == [1, 2]
         assert await handle == ("c", 20, None)
+
+
+async def test_steps_that_were_abandoned_can_be_taken_up() -> None:
+    """M19: the child stands where it stood, for new steps and for a gate."""
+    async with Manager() as manager:
+        handle = manager.add(Process(quick, loops=4), hold=True)
+        async with OnStart(handle):
+            pass
+        async for before in handle.steps():
+            if before.number == 2:
+                break
+        async with asyncio.timeout(10):
+            async for before in handle.steps():
+                assert before.number == 2
+                break
+            async with BeforeLoop(handle) as gate:
+                assert gate.number == 2
+            assert [before.number async for before in handle.steps()] == [3, 4]
+            assert await handle == 4
+
+
+async def test_cancelled_steps_end_the_child() -> None:
+    """M19: nobody is left who would let it go on."""
+
+    async def step(handle: Any) -> None:
+        async for _ in handle.steps():
+            pass
+
+    async with Manager() as manager:
+        handle = manager.add(Coroutine(asyncio.sleep, 1000, loops=None, grace=0.1), hold=True)
+        async with OnStart(handle):
+            pass
+        stepping = asyncio.create_task(step(handle))
+        await handle._supervisor.until(handle._place, lambda: handle.phase is Phase.BEFORE_LOOP)
+        await asyncio.wait([stepping], timeout=0.01)
+        stepping.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await stepping
+        assert handle.state is State.ENDED
 
 
 async def test_finish_can_be_held_after_steps() -> None:

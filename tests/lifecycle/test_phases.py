@@ -17,6 +17,7 @@ from asyncproc import (
     SpecError,
     StartFailed,
     Thread,
+    current,
 )
 from asyncproc._spec.leaf import Body
 from tests.lifecycle.targets import (
@@ -419,3 +420,24 @@ def test_setup_shows_its_hooks() -> None:
 
 
 def nothing_at_all(child: Current) -> None: ...
+
+
+def speaks_then_awaits() -> Any:
+    found = current()
+    found.sync.send("plain")
+    assert found.sync.receive() == "one"
+
+    async def rest() -> tuple[Any, Any]:
+        return await found.receive(), await current().receive()
+
+    return rest()
+
+
+async def test_plain_function_that_has_spoken_goes_on_as_a_coroutine() -> None:
+    """Its line stays its own: nothing that was sent is lost."""
+    async with Manager() as manager:
+        handle = await manager.start(Process(speaks_then_awaits))
+        assert await handle.receive() == "plain"
+        for word in ("one", "two", "three"):
+            await handle.send(word)
+        assert await handle == ("two", "three")

@@ -205,10 +205,11 @@ class Picky(Exception):
 
 
 class OneWay(Exception):
-    """An exception that pickle cannot rebuild: its arguments are not what it was made from."""
+    """An exception that pickle cannot send: it holds a lock."""
 
     def __init__(self, code: int, *, reason: str) -> None:
         super().__init__(f"{code}: {reason}")
+        self.lock = threading.Lock()
 
 
 def fail_pickily() -> None:

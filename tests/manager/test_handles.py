@@ -133,7 +133,7 @@ async def test_a_users_exception_keeps_its_fields() -> None:
 
 
 async def test_an_exception_that_cannot_be_rebuilt_is_a_named_proxy() -> None:
-    """An exception whose arguments pickle cannot give back to it is a RemoteError with its class's name and traceback."""
+    """An exception that cannot be sent is a RemoteError with its class's name and traceback."""
     async with Manager() as manager:
         with pytest.raises(RemoteError, match="9: no way back") as caught:
             await manager.run(Process(fail_unpicklably))
