@@ -42,7 +42,7 @@ class CoroutineChild(LocalLife):
         self.line.ask_to_stop()
         cut = self.life.asked(rung is Rung.ASK and self.cancels)
         self.acknowledged()
-        if cut or rung is Rung.KILL:
+        if cut or rung in (Rung.TERM, Rung.KILL):
             self.life.cancelled = True
             self._task.cancel("asked to end")
 

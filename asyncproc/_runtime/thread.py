@@ -98,7 +98,7 @@ class ThreadChild(LocalLife):
 
     def take_rung(self, rung: Rung) -> None:
         self.line.ask_to_stop()
-        cut, kill = rung is Rung.ASK and self.cancels, rung is Rung.KILL
+        cut, kill = rung is Rung.ASK and self.cancels, rung in (Rung.TERM, Rung.KILL)
         if self._inner is None and (self.life.asked(cut) or kill):
             self._cut = True  # before looking: the thread looks after it has shown its task
         self._on_inner_loop(self._asked, cut, kill)

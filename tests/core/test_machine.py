@@ -269,10 +269,13 @@ class TestLadder:
         assert tree.waits == [("app", "rung", 5.0)]
         assert tree.fires("app", Timer.RUNG, 5.0) == ["kill app"]
 
-    def test_task_is_asked_then_given_up(self) -> None:
-        """A task cannot be killed."""
+    def test_task_is_asked_then_cut_then_given_up(self) -> None:
+        """A task cannot be killed; what awaits is cancelled in time to clean up."""
         tree = self.ladder(Ladder.TASK)
         assert tree.stop() == ["ask app"]
+        assert tree.heard("app") == []
+        assert tree.waits == [("app", "rung", 4.0)]
+        assert tree.fires("app", Timer.RUNG, 4.0) == ["term app"]
         assert tree.fires("app", Timer.RUNG, 5.0) == ["abandon app"]
 
     def test_grace_of_none_asks_and_waits_for_ever(self) -> None:

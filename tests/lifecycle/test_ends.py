@@ -116,6 +116,26 @@ async def test_loop_that_never_ends_is_cut_and_cleans_up() -> None:
             await handle
 
 
+async def test_looping_coroutine_is_cut_in_time_to_clean_up() -> None:
+    """Before its grace is over: OnFinish runs, and it is not given up."""
+
+    class Waits(Coroutine[str], loops=None, grace=0.4):
+        async def loop(self) -> None:
+            await self.send("up")
+            await asyncio.sleep(1000)
+
+        async def on_finish(self) -> None:
+            await asyncio.sleep(0)
+            await self.send(type(current().error).__name__)
+
+    async with Manager() as manager:
+        handle = await manager.start(Waits())
+        assert await handle.receive() == "up"
+        exit = await handle.stop()
+        assert await handle.receive() == "CancelledError"
+        assert (exit.killed, type(exit.error).__name__) == (False, "CancelledError")
+
+
 async def test_stop_during_on_start_of_a_looping_child() -> None:
     """M15: as for one loop; start raises ChildStopped."""
 

@@ -100,7 +100,7 @@ class Descent:
             return (now, Rung.FINISH) if self.rung is None else (inf, None)
         if self.rung in (None, Rung.FINISH):
             return now, Rung.ASK
-        if self.rung is Rung.ASK and self._ladder is Ladder.PYTHON:
+        if self.rung is Rung.ASK and self._ladder is not Ladder.COMMAND and self._deadline > now:
             return self._term_at(self._asked_at), Rung.TERM
         return self._deadline, None if self._ladder is Ladder.TASK else Rung.KILL
 

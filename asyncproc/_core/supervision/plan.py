@@ -20,7 +20,7 @@ class Ladder(Enum):
 
     PYTHON = "python"  # message; TERM when it did not acknowledge in 0.5 s, else 1 s before the end (or at half); KILL
     COMMAND = "command"  # its stop signal; KILL
-    TASK = "task"  # message only: a thread or a coroutine cannot be killed, only given up
+    TASK = "task"  # as PYTHON, but what awaits is cancelled: a thread or a coroutine cannot be killed, only given up
 
 
 class Plan(Value):
