@@ -365,7 +365,8 @@ class Life:
 
     def _wait_at_gate(self, phase: str) -> Calls:
         result = self.last_result if phase == AFTER_LOOP else None
-        told = self._told(self.arguments.now(), result) if self.remote else (self.arguments.now(), result)
+        kwargs = self.arguments.now()
+        told = self._told(kwargs, result) if self.remote and (kwargs or result is not None) else (kwargs, result)
         question = phase, self.machine.number, told
         line = self.line()
         if self.on_loop:

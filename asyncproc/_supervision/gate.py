@@ -38,6 +38,7 @@ class Hold:
         waits: whether it waits there.
         entered: whether a gate is open for it.
         lenient: whether it may finish as soon as somebody waits for its end (``steps()`` has come to its own).
+        stepped: whether ``steps()`` waits for its next loop. wanted: how many gates wait for it.
     """
 
     def __init__(self, supervisor: Supervisor, place: Place) -> None:
@@ -51,6 +52,8 @@ class Hold:
         self.result: Any = None
         self.entered = False
         self.lenient = False
+        self.stepped = False
+        self.wanted = 0
 
     @property
     def waits(self) -> bool:
@@ -66,7 +69,8 @@ class Hold:
         """The child stands at a phase."""
         self.phase, self.number, told = question.take()
         self.kwargs, self.result = _opened(told)
-        if self._free:
+        passes = self.stepped and self.phase == AFTER_LOOP and not self.wanted  # at once: waking who steps is half of its cost
+        if self._free or passes:
             question.answer(None)
             return
         self._question = question
@@ -193,9 +197,12 @@ class Gate:
         handle, phase = self._handle, self.PHASE
         if hold.is_past(phase):
             raise self._past(hold)
+        if hold.stands_at(phase):
+            return
         if phase == ON_START and handle.state is State.CREATED:
             hold.begin()
             handle._supervisor.demand(RunAsked(handle._place.id))
+        hold.wanted += 1
         try:
             async with asyncio.timeout(self._timeout):
                 await handle._supervisor.until(handle._place, lambda: hold.stands_at(phase) or hold.is_past(phase))
@@ -204,6 +211,8 @@ class Gate:
         except asyncio.CancelledError:
             await self._end_child()  # nobody is left who would let it go on
             raise
+        finally:
+            hold.wanted -= 1
         if not hold.stands_at(phase):
             raise self._past(hold)
 
@@ -283,20 +292,29 @@ async def next_step(handle: Handle[Any], last: BeforeLoop | None) -> BeforeLoop 
         raise StateError(f"node {handle.path}: has not started: enter its OnStart gate first")
     if last is not None:
         hold.leave(last._values)
-    while True:
-        await handle._supervisor.until(
-            handle._place, lambda: hold.stands_at(BEFORE_LOOP, AFTER_LOOP, ON_FINISH) or hold.is_past(BEFORE_LOOP)
-        )
-        if hold.stands_at(AFTER_LOOP):
-            hold.leave({})
-        elif hold.stands_at(BEFORE_LOOP):
-            gate = BeforeLoop(handle)
-            return await gate.__aenter__()
-        else:
-            hold.lenient = True
-            if handle._place.awaited and hold.stands_at(ON_FINISH):
-                hold.let_go()
-            return None
+    await _wait_for_loop(handle, hold)
+    if hold.stands_at(BEFORE_LOOP):
+        return await BeforeLoop(handle).__aenter__()
+    hold.lenient = True
+    if handle._place.awaited and hold.stands_at(ON_FINISH):
+        hold.let_go()
+    return None
+
+
+async def _wait_for_loop(handle: Handle[Any], hold: Hold) -> None:
+    """Wait until it stands before a loop, or none comes; AfterLoop is passed."""
+    hold.stepped = True
+
+    def arrived() -> bool:
+        return hold.stands_at(BEFORE_LOOP, ON_FINISH) or hold.is_past(BEFORE_LOOP)
+
+    try:
+        while not arrived():  # a gate that waited as well may have been first, whatever has woken us
+            await handle._supervisor.until(handle._place, lambda: hold.stands_at(AFTER_LOOP) or arrived())
+            if hold.stands_at(AFTER_LOOP):
+                hold.leave({})
+    finally:
+        hold.stepped = False
 
 
 def hold_of(handle: Handle[Any], who: str) -> Hold:

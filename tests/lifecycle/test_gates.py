@@ -96,6 +96,25 @@ async def test_steps_run_one_loop_each(spec: Any) -> None:
         assert await handle == ("c", 20, None)
 
 
+async def test_gate_of_after_loop_is_not_passed_by_steps_that_wait_as_well() -> None:
+    """Steps pass AfterLoop for nobody but themselves: whoever waited for it before is served."""
+    async with Manager() as manager:
+        handle = manager.add(Process(quick, loops=2), hold=True)
+        async with OnStart(handle):
+            pass
+        results = []
+
+        async def watch() -> None:
+            async with AfterLoop(handle) as after:
+                results.append((after.number, after.result))
+
+        watching = asyncio.create_task(watch())
+        numbers = [before.number async for before in handle.steps()]
+        await watching
+        assert (numbers, results) == ([1, 2], [(1, 1)])
+        assert await handle == 2
+
+
 async def test_finish_can_be_held_after_steps() -> None:
     """It waits for its gate, until somebody waits for its end."""
     async with Manager() as manager:
