@@ -16,7 +16,7 @@ from types import ModuleType
 from asyncproc._core.lifecycle.action import PHASES
 from asyncproc._ipc.codec import decode_call, encode
 from asyncproc._ipc.frame import ERROR, READY, RESULT
-from asyncproc._ipc.link import Link
+from asyncproc._ipc.link import Link, fell_frame, report_frame
 from asyncproc._ipc.remote_error import pack_error
 from asyncproc._runtime.lifecycle import Life, run_on_loop, run_plain
 from asyncproc._spec.current import Current, current, set_current_of_process
@@ -78,7 +78,7 @@ class Host:
         life.interrupt = self._interrupt
         life.arm = self._arm
         link.on_stop = life.asked
-        link.on_report = lambda: report(link, life)
+        link.on_report = lambda: link.report(report(life))
 
     def run(self, on_loop: bool) -> Any:
         """Play it to its end; gives the result, or raises what ended it."""
@@ -132,10 +132,10 @@ class Host:
         _signal.setitimer(_signal.ITIMER_REAL, seconds)
 
 
-def report(link: Link, life: Life) -> None:
-    """Tell the manager how long the loops took so far."""
+def report(life: Life) -> bytes:
+    """What tells the manager how long the loops took so far."""
     found = life.machine.times.report("")
-    link.report(found.count, found.total, found.median, found.fastest, found.slowest, found.last)
+    return report_frame(found.count, found.total, found.median, found.fastest, found.slowest, found.last)
 
 
 def _stop_here(number: int, stack: object) -> None:
@@ -167,15 +167,14 @@ def _finish(link: Link, kind: int, body: bytes, code: int, life: Life | None) ->
     """Hand over the outcome, then end as an interpreter does: join threads, run ``atexit``, flush."""
     _signal.signal(_signal.SIGTERM, _signal.SIG_IGN)
     _signal.signal(_signal.SIGALRM, _signal.SIG_IGN)
+    before = b"" if life is None or life.machine.loops == 1 else report(life)
+    if life is not None and life.error is not None:
+        before += fell_frame(PHASES.index(life.error_phase), life.error_loop)
     try:
-        if life is not None and life.machine.loops != 1:
-            report(link, life)
-        if life is not None and life.error is not None:
-            link.fell(PHASES.index(life.error_phase), life.error_loop)
-        link.value(kind, body)
+        link.value(kind, body, before)
     except ChannelBroken:
         return 70
-    if _thread._count():
+    if _thread._count() > link.threads:
         sys.modules["threading"]._shutdown()
     if _hooks() != _own_hooks:
         atexit._run_exitfuncs()
