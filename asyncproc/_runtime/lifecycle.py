@@ -264,9 +264,6 @@ class Life:
     def _do_prepare(self) -> Calls:
         if self.on_loop and self.machine.loops != 1:
             yield _breathe, (), _NOTHING  # a loop that never waits would hear nothing, and let nobody else run
-        if self.look is not None and self.now() >= self._look_at:
-            self._look_at = self.now() + LOOK_EVERY
-            self.look()
         for hook in self._before:
             yield from self._enter(hook, BEFORE_LOOP, self._loop_entered)
 
@@ -281,6 +278,9 @@ class Life:
                 self._add(AFTER_LOOP, value)
         if self._loop_entered:
             yield from self._leave(self._loop_entered, None)
+        if self.look is not None and self.now() >= self._look_at:  # last, so that what it hears keeps the next from beginning
+            self._look_at = self.now() + LOOK_EVERY
+            self.look()
 
     def _do_unwind_loop(self) -> Calls:
         yield from self._leave(self._loop_entered, self.error)
