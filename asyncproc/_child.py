@@ -93,13 +93,12 @@ def _finish(link: Link, kind: int, body: bytes, code: int, runner: Host | Direct
     """Hand over the outcome, then end as an interpreter does: join threads, run ``atexit``, flush."""
     _signal.signal(_signal.SIGTERM, _signal.SIG_IGN)
     _signal.signal(_signal.SIGALRM, _signal.SIG_IGN)
+    before = b"" if runner is None else runner.last_words()
     try:
-        if runner is not None:
-            runner.tell_end()
-        link.value(kind, body)
+        link.value(kind, body, before)
     except ChannelBroken:
         return 70
-    if _thread._count():
+    if _thread._count() > link.threads:
         sys.modules["threading"]._shutdown()
     if _hooks() != _own_hooks:
         atexit._run_exitfuncs()

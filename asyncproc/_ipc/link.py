@@ -49,11 +49,13 @@ class Link:
 
     __slots__ = (
         "_asked", "_frame_lock", "_plain", "_reader", "_value_lock", "early", "line", "on_report", "on_stop", "socket",
+        "threads",
     )  # fmt: skip
 
     def __init__(self, sock: socket, early: list[tuple[int, bytes]]) -> None:
         self.socket = sock
         self.early = early
+        self.threads = 0  # that listen here, and end with the process
         self._asked = 0
         self._reader: FrameReader | None = None
         self._plain: PlainLine | None = None
@@ -77,20 +79,16 @@ class Link:
         """Say that *count* bytes of values have been taken."""
         self._write(frame(CONTROL, b"\x92" + bytes((CREDIT, 0xCE)) + count.to_bytes(4, "big")))
 
-    def fell(self, phase: int, loop: int) -> None:
-        """Say where the error was raised that comes next."""
-        self._write(frame(CONTROL, bytes((0x93, FELL, phase, 0xCF)) + loop.to_bytes(8, "big")))
+    def report(self, told: bytes) -> None:
+        """Say how long the loops took, by :func:`report_frame`."""
+        self._write(told)
 
-    def report(self, count: int, *seconds: float) -> None:
-        """Say how long the loops took: total, median, fastest, slowest, last."""
-        numbers = b"".join(b"\xcb" + _DOUBLE.pack(number) for number in seconds)
-        self._write(frame(CONTROL, bytes((0x97, REPORT, 0xCF)) + count.to_bytes(8, "big") + numbers))
-
-    def value(self, kind: int, body: bytes) -> None:
-        """Send a value of any size."""
+    def value(self, kind: int, body: bytes, before: bytes = b"") -> None:
+        """Send a value of any size, and whole frames *before* it: each write wakes the manager."""
         with self._value_lock:
             for part in split(kind, body):
-                self._write(part)
+                self._write(before + part)
+                before = b""
 
     def question(self, service: int, body: bytes) -> int:
         """Ask the manager; returns the number that its answer will bear."""
@@ -140,6 +138,17 @@ class Link:
         return self._reader.feed(data)
 
 
+def fell_frame(phase: int, loop: int) -> bytes:
+    """Says where the error was raised that comes next."""
+    return frame(CONTROL, bytes((0x93, FELL, phase, 0xCF)) + loop.to_bytes(8, "big"))
+
+
+def report_frame(count: int, *seconds: float) -> bytes:
+    """Says how long the loops took: total, median, fastest, slowest, last."""
+    numbers = b"".join(b"\xcb" + _DOUBLE.pack(number) for number in seconds)
+    return frame(CONTROL, bytes((0x97, REPORT, 0xCF)) + count.to_bytes(8, "big") + numbers)
+
+
 class Counts:
     """How much this side may still send, and what it owes the other side."""
 
@@ -166,7 +175,8 @@ class PlainLine:
     """
 
     __slots__ = (
-        "_answers", "_counts", "_cut", "_gone", "_link", "_listened", "_reading", "_state", "_stopping", "_values", "_waiting",
+        "_answers", "_awaited", "_counts", "_cut", "_ear", "_gone", "_link", "_listened", "_reading", "_state", "_stopping",
+        "_values", "_waiting",
     )  # fmt: skip
 
     def __init__(self, link: Link) -> None:
@@ -174,6 +184,8 @@ class PlainLine:
         self._counts = Counts()
         self._stopping = False
         self._cut = False  # asked to end, and not only after the current work
+        self._ear: Ear | None = None  # of the thread that listens
+        self._awaited = 0  # how many threads wait for what comes next
         self._gone = False
         self._reading = False
         self._listened = False
@@ -211,8 +223,8 @@ class PlainLine:
         """Take the next frames and wake whoever waits; only the thread that has set ``_reading``."""
         frames: list[tuple[int, bytes]] | None = []
         try:
-            if patience is None or self._link.early or _wait_until(self._link.socket, writable=False, patience=patience):
-                frames = self._link.read(patience != 0)
+            if not patience or self._link.early or _wait_until(self._link.socket, writable=False, patience=patience):
+                frames = self._link.read(patience is None)
         finally:
             with self._state:
                 self._reading = False
@@ -270,9 +282,14 @@ class PlainLine:
             start_new_thread(self._listen, ())
 
     def _listen(self) -> None:
+        ear = Ear(self._link.socket.fileno())
+        with self._state:
+            self._ear = ear
+            ear.listen_for(not self._awaited)
+        self._link.threads = 1
         self.look()  # what came with the first message cannot be polled for
         while not self._gone:
-            _wait_until(self._link.socket, writable=False)  # without leading: who looks between two loops must not find it led
+            ear.wait()  # without leading: who looks between two loops must not find it led
             with self._state:
                 leads = not self._reading
                 self._reading = True
@@ -282,6 +299,15 @@ class PlainLine:
                 self._read(0)
             else:
                 turn.acquire()
+        self._link.threads = 0
+
+    def _await(self, more: int) -> None:
+        """So many more threads wait for what comes; while any does, the one that listens is not to be woken by each frame."""
+        with self._state:
+            before = self._awaited
+            self._awaited += more
+            if self._ear is not None and not (before and self._awaited):
+                self._ear.listen_for(not self._awaited)
 
     def wait_stopping_blocking(self, timeout: float | None) -> bool:
         return self._until(lambda: self._stopping or self._gone, timeout)
@@ -312,7 +338,11 @@ class PlainLine:
 
     def receive_blocking(self, timeout: float | None) -> Any:
         taken: list[bytes] = []
-        self._until_or_cut(lambda: self._take_value(taken), timeout, "receive: nothing came")
+        self._await(1)
+        try:
+            self._until_or_cut(lambda: self._take_value(taken), timeout, "receive: nothing came")
+        finally:
+            self._await(-1)
         return self._received(taken)
 
     def _received(self, taken: list[bytes]) -> Any:
@@ -329,17 +359,24 @@ class PlainLine:
 
     def ask_blocking(self, service: int, question: object, timeout: float | None) -> Any:
         body = encode(question, "question")
+        self._await(1)  # before it is sent: the answer may be there before this thread runs again
+        try:
+            answer = self._ask(service, body, timeout)
+        finally:
+            self._await(-1)
+        if answer is None:
+            self._raise_end()
+        return opened(*answer)
+
+    def _ask(self, service: int, body: bytes, timeout: float | None) -> tuple[int, bytes] | None:
         with self._state:
             number = self._link.question(service, body)
             self._answers[number] = None
         try:
             self._until_or_cut(lambda: self._answers[number], timeout, "ask: the manager did not answer")
-            answer = self._answers[number]
+            return self._answers[number]
         finally:
             del self._answers[number]
-        if answer is None:
-            self._raise_end()
-        return opened(*answer)
 
     def ask_at_once(self, service: int, question: object) -> Any:
         return self.ask_blocking(service, question, AT_ONCE)
@@ -392,6 +429,27 @@ class PlainLine:
         taken: list[bytes] = []
         await self._until_on_loop(lambda: self._take_value(taken))
         return self._received(taken)
+
+
+class Ear:
+    """What the listening thread waits with. What an epoll looks for can be changed without waking who waits; where there is
+    none, it goes on listening, and each frame that somebody waits for wakes two threads that contend for the interpreter."""
+
+    __slots__ = ("_epoll", "_fd", "wait")
+
+    def __init__(self, fd: int) -> None:
+        import select
+
+        self._fd = fd
+        self._epoll: Any = getattr(select, "epoll", _nothing)()
+        poll = self._epoll or select.poll()
+        poll.register(fd, select.POLLIN)
+        self.wait: Callable[[], object] = poll.poll
+
+    def listen_for(self, frames: bool) -> None:
+        """Wake for *frames*, or for the manager's end alone."""
+        if self._epoll is not None:
+            self._epoll.modify(self._fd, int(frames))  # EPOLLIN is 1
 
 
 class Turn:

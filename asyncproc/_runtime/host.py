@@ -14,6 +14,7 @@ from time import monotonic
 from asyncproc._core.lifecycle.action import LOOP, PHASES
 from asyncproc._core.lifecycle.event import BEGUN, RETURNED
 from asyncproc._ipc.frame import READY
+from asyncproc._ipc.link import fell_frame, report_frame
 from asyncproc._runtime.lifecycle import Life, run_on_loop, run_plain
 from asyncproc._spec.current import Finishing, current
 from asyncproc.errors import Stopping
@@ -53,7 +54,7 @@ class Host:
         life.interrupt = self._interrupt
         life.arm = self._arm
         link.on_stop = life.asked
-        link.on_report = lambda: report(link, life)
+        link.on_report = lambda: link.report(report(life))
 
     def run(self, load: Load, on_loop: bool) -> Any:
         """Play it to its end; gives the result, or raises what ended it."""
@@ -154,13 +155,13 @@ class Host:
         self._due = monotonic() + seconds if seconds else None
         _signal.setitimer(_signal.ITIMER_REAL, seconds)
 
-    def tell_end(self) -> None:
-        """Tell the manager what it may want to know beside the outcome: how long loops took, where an error was raised."""
+    def last_words(self) -> bytes:
+        """What the manager may want to know beside the outcome: how long loops took, where an error was raised."""
         life = self.life
-        if life.machine.loops != 1:
-            report(self._link, life)
+        told = report(life) if life.machine.loops != 1 else b""
         if life.error is not None:
-            self._link.fell(PHASES.index(life.error_phase), life.error_loop)
+            told += fell_frame(PHASES.index(life.error_phase), life.error_loop)
+        return told
 
 
 class Direct:
@@ -228,10 +229,9 @@ class Direct:
         if self._host is not None:
             self._host._on_alarm(number, stack)
 
-    def tell_end(self) -> None:
-        """Tell the manager where an error was raised: there is one place."""
-        if self._failed:
-            self._link.fell(PHASES.index(LOOP), 1)
+    def last_words(self) -> bytes:
+        """Where an error was raised: there is one place."""
+        return fell_frame(PHASES.index(LOOP), 1) if self._failed else b""
 
 
 def _rest() -> Calls:
@@ -242,7 +242,7 @@ def _rest() -> Calls:
 def _nothing() -> None: ...
 
 
-def report(link: Link, life: Life) -> None:
-    """Tell the manager how long the loops took so far."""
+def report(life: Life) -> bytes:
+    """What tells the manager how long the loops took so far."""
     found = life.machine.times.report("")
-    link.report(found.count, found.total, found.median, found.fastest, found.slowest, found.last)
+    return report_frame(found.count, found.total, found.median, found.fastest, found.slowest, found.last)

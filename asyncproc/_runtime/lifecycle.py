@@ -287,9 +287,6 @@ class Life:
     def _do_prepare(self) -> Calls:
         if self.on_loop and self.machine.loops != 1:
             yield _breathe, (), _NOTHING  # a loop that never waits would hear nothing, and let nobody else run
-        if self.look is not None and self.now() >= self._look_at:
-            self._look_at = self.now() + LOOK_EVERY
-            self.look()
         for hook in self._before:
             yield from self._enter(hook, BEFORE_LOOP, self._loop_entered)
 
@@ -308,6 +305,9 @@ class Life:
             yield from self._leave(self._loop_entered, None)
         if self._logs:
             self._log_loop()
+        if self.look is not None and self.now() >= self._look_at:  # last, so that what it hears keeps the next from beginning
+            self._look_at = self.now() + LOOK_EVERY
+            self.look()
 
     def _log_loop(self) -> None:
         machine = self.machine
@@ -409,7 +409,8 @@ class Life:
 
     def _wait_at_gate(self, phase: str) -> Calls:
         result = self.last_result if phase == AFTER_LOOP else None
-        told = self._told(self.arguments.now(), result) if self.remote else (dict(self.arguments.now()), result)
+        kwargs = dict(self.arguments.now())
+        told = self._told(kwargs, result) if self.remote and (kwargs or result is not None) else (kwargs, result)
         question = phase, self.machine.number, told
         line = self.line()
         ask: Call = (

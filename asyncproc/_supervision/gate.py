@@ -37,7 +37,8 @@ class Hold:
         phase: where it stood last, "" before the first. number: of the loop. kwargs, result: what it told there.
         waits: whether it waits there.
         entered: whether a gate is open for it.
-        stepping: whether that was done by ``steps()``.
+        stepping: whether that was done by ``steps()``. stepped: whether they wait for its next loop.
+        wanted: how many gates wait for it.
         lenient: whether it may finish as soon as somebody waits for its end (``steps()`` has come to its own).
     """
 
@@ -54,6 +55,8 @@ class Hold:
         self.result: Any = None
         self.entered = False
         self.lenient = False
+        self.stepped = False
+        self.wanted = 0
 
     @property
     def waits(self) -> bool:
@@ -71,6 +74,9 @@ class Hold:
         self.kwargs, self.result = _opened(told)
         if self._free:
             question.answer(not self._dismissed and None)
+            return
+        if self.stepped and self.phase == AFTER_LOOP and not self.wanted:  # at once: to wake who steps is half of its cost
+            question.answer(None)
             return
         self._question = question
         if self.lenient and self._place.awaited:
@@ -213,9 +219,12 @@ class Gate:
                     f"node {handle.path}: stands before loop {hold.number} for steps(): ask that for the next first"
                 )
             hold.entered = hold.stepping = False  # nobody asks those steps for the next any more
+        if hold.stands_at(phase):
+            return
         if phase == ON_START and handle.state is State.CREATED:
             hold.begin()
             handle._supervisor.demand(RunAsked(handle._place.id))
+        hold.wanted += 1
         try:
             async with asyncio.timeout(self._timeout):
                 while not (hold.stands_at(phase) or hold.is_past(phase)):  # again when another task was first
@@ -225,6 +234,8 @@ class Gate:
         except asyncio.CancelledError:
             await self._end_child()  # nobody is left who would let it go on
             raise
+        finally:
+            hold.wanted -= 1
         if not hold.stands_at(phase):
             raise self._past(hold)
 
@@ -309,33 +320,34 @@ async def next_step(handle: Handle[Any], last: BeforeLoop | None) -> BeforeLoop 
         hold.leave(last._leave())
     elif hold.stepping:  # of earlier steps, which nobody asks any more: they are taken over
         hold.entered = hold.stepping = False
-    while True:
-        try:
-            await handle._supervisor.until(
-                handle._place, lambda: hold.stands_at(BEFORE_LOOP, AFTER_LOOP, ON_FINISH) or hold.is_past(BEFORE_LOOP)
-            )
-        except asyncio.CancelledError:
-            await BeforeLoop(handle)._end_child()  # nobody is left who would let it go on
-            raise
-        if hold.stands_at(AFTER_LOOP):
-            hold.leave({})
-        elif hold.stands_at(BEFORE_LOOP):
-            gate = await BeforeLoop(handle).__aenter__()
-            hold.stepping = True
-            return gate
-        else:
-            hold.lenient = True
-            if handle._place.awaited and hold.stands_at(ON_FINISH):
-                hold.let_go()
-            return None
+    await _wait_for_loop(handle, hold)
+    if hold.stands_at(BEFORE_LOOP):
+        gate = await BeforeLoop(handle).__aenter__()
+        hold.stepping = True
+        return gate
+    hold.lenient = True
+    if handle._place.awaited and hold.stands_at(ON_FINISH):
+        hold.let_go()
+    return None
 
 
-def abandon_step(handle: Handle[Any], last: BeforeLoop) -> None:
-    """Nobody asks for the next one: the child stands where it stood, for whoever enters its gate or steps it again."""
-    hold = hold_of(handle, "steps()")
-    if hold.entered and (hold.phase, hold.number) == (BEFORE_LOOP, last.number):
-        hold.entered = False
-        handle._supervisor.wake(handle._place)
+async def _wait_for_loop(handle: Handle[Any], hold: Hold) -> None:
+    """Wait until it stands before a loop, or none comes; AfterLoop is passed."""
+    hold.stepped = True
+
+    def arrived() -> bool:
+        return hold.stands_at(BEFORE_LOOP, ON_FINISH) or hold.is_past(BEFORE_LOOP)
+
+    try:
+        while not arrived():  # a gate that waited as well may have been first, whatever has woken us
+            await handle._supervisor.until(handle._place, lambda: hold.stands_at(AFTER_LOOP) or arrived())
+            if hold.stands_at(AFTER_LOOP):
+                hold.leave({})
+    except asyncio.CancelledError:
+        await BeforeLoop(handle)._end_child()  # nobody is left who would let it go on
+        raise
+    finally:
+        hold.stepped = False
 
 
 def hold_of(handle: Handle[Any], who: str) -> Hold:

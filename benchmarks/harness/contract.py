@@ -1,8 +1,9 @@
 """The small interface that every contender implements, one protocol for each thing that is measured."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
+from benchmarks.lives import Form, Noted, Work
 from benchmarks.targets import Noop
 
 
@@ -120,6 +121,85 @@ class CallsManager(Protocol):
 
     async def calls_at_once(self, threads: int, count: int) -> float:
         """Calls per second by so many threads at once, *count* by each."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Loops of a child: seconds and seconds of CPU by its own clock, and what its manager was told of it meanwhile.
+
+    Args:
+        told: bytes from another process, calls from the own one; of the whole child, from its start to its end.
+        on_uvloop: whether the child's loop was uvloop's.
+    """
+
+    seconds: float
+    cpu_seconds: float
+    told: int
+    on_uvloop: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """A looping child that has ended: when that was asked, when its parent knew, and its last loops (begun, ended)."""
+
+    asked: float
+    known: float
+    loops: Noted
+
+
+class LoopsChildren(Protocol):
+    """Runs children that loop.
+
+    Args:
+        forms: of the empty phases that it can run. works: of the loops that it can stop.
+    """
+
+    forms: tuple[Form, ...]
+    works: tuple[Work, ...]
+
+    async def pace(self, form: Form, count: int) -> Pace:
+        """Run one child of *count* loops with empty phases, to its end."""
+        ...
+
+    async def stop_one(self, work: Work, after: float) -> Ending:
+        """Start a child that loops, ask it to end after so many seconds, wait until it has."""
+        ...
+
+    async def end_one(self, work: Work, loops: int) -> Ending:
+        """Run a child that ends by itself after so many loops."""
+        ...
+
+
+class HoldsAtGates(Protocol):
+    """Holds a child at each of its loops."""
+
+    async def time_gates(self, form: Form, count: int, cpus: set[int]) -> list[float]:
+        """Seconds from one loop's gate to the next, of one child with empty phases, which runs on *cpus*."""
+        ...
+
+    async def time_trips(self, form: Form, count: int, cpus: set[int]) -> list[float]:
+        """Seconds of a message to such a child and back."""
+        ...
+
+
+Deed = Literal["transaction", "add", "view", "fresh"]
+"""What a child does with shared state: raise a counter in a transaction, or by a call; look, also right after a change."""
+
+
+class SharesState(Protocol):
+    """Lets children change one state, in which a number is counted up."""
+
+    async def time_deeds(self, deed: Deed, count: int) -> list[float]:
+        """Seconds of each deed of one child."""
+        ...
+
+    async def write_at_once(self, deed: Deed, writers: int, count: int) -> float:
+        """Let so many children begin together, each with *count* deeds; seconds from the first to the last."""
+        ...
+
+    async def counter(self) -> int:
+        """The number as the owner sees it."""
         ...
 
 

@@ -388,6 +388,16 @@ def with_endless_thread() -> str:
     return "done"
 
 
+class Listens(Process[int], loops=None):
+    """Receives, and then ends its loop only when it has been asked to end, without looking itself."""
+
+    def loop(self) -> int:
+        value: int = current().sync.receive()
+        while not self.is_last_loop:
+            time.sleep(0.001)
+        return value
+
+
 # --- what a child knows -----------------------------------------------------------------------------------------------
 
 

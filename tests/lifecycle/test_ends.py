@@ -23,6 +23,7 @@ from asyncproc import (
 from tests.lifecycle.targets import (
     ENDLESS,
     Decides,
+    Listens,
     Slow,
     SlowLoop,
     Stuck,
@@ -273,6 +274,16 @@ async def test_failure_of_a_background_thread_is_the_childs(target: Any) -> None
         with pytest.raises(LookupError, match="in the background") as caught:
             await manager.run(Process(target))
         assert "in background thread bus" in caught.value.__notes__
+
+
+async def test_stop_is_heard_in_a_long_loop_that_has_received() -> None:
+    """Who waits for a value is the only one to be woken by it; afterwards its listening thread hears again."""
+    async with Manager() as manager:
+        handle = await manager.start(Listens())
+        await handle.send(7)
+        exit = await handle.stop()
+        assert exit.reason is Reason.STOPPED and exit.error is None
+        assert await handle == 7
 
 
 async def test_looping_background_thread_ends_with_its_child() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -152,6 +153,42 @@ async def test_cancelled_steps_end_the_child() -> None:
         with pytest.raises(asyncio.CancelledError):
             await stepping
         assert handle.state is State.ENDED
+
+
+async def test_gate_of_after_loop_is_not_passed_by_steps_that_wait_as_well() -> None:
+    """Steps pass AfterLoop for nobody but themselves: whoever waited for it before is served."""
+    async with Manager() as manager:
+        handle = manager.add(Process(quick, loops=2), hold=True)
+        async with OnStart(handle):
+            pass
+        results = []
+
+        async def watch() -> None:
+            async with AfterLoop(handle) as after:
+                results.append((after.number, after.result))
+
+        watching = asyncio.create_task(watch())
+        numbers = [before.number async for before in handle.steps()]
+        await watching
+        assert (numbers, results) == ([1, 2], [(1, 1)])
+        assert await handle == 2
+
+
+async def test_listening_thread_of_a_child_sleeps_while_answers_come() -> None:
+    """Each answer wakes the thread that waits for it, and not another that would contend with it."""
+    async with Manager() as manager:
+        handle = manager.add(Process(quick, loops=202), hold=True)
+        async with OnStart(handle):
+            pass
+        switches = [switches_of_other_threads(handle.pid) async for before in handle.steps() if before.number in (2, 202)]
+        assert await handle == 202
+        assert switches[1] - switches[0] < 20  # of 400 answers
+
+
+def switches_of_other_threads(pid: int | None) -> int:
+    files = [file for file in Path(f"/proc/{pid}/task").glob("*/status") if file.parent.name != str(pid)]
+    assert len(files) == 1
+    return sum(int(line.split()[1]) for line in files[0].read_text().splitlines() if line.startswith("voluntary_ctxt"))
 
 
 async def test_finish_can_be_held_after_steps() -> None:

@@ -241,13 +241,14 @@ async def test_random_numbers_differ_between_children() -> None:
     assert len({*drawn, (random.random(), b"")}) == 5 and len({one for one, _ in drawn}) == 4
 
 
-async def test_atexit_and_threads_of_a_child_run_to_their_end(tmp_path: Path) -> None:
-    """As at the end of any program: threads are joined, atexit runs, streams are flushed."""
+@pytest.mark.parametrize("loops", [1, 2])
+async def test_atexit_and_threads_of_a_child_run_to_their_end(loops: int, tmp_path: Path) -> None:
+    """As at the end of any program: threads are joined, atexit runs, streams are flushed. One that loops has one of ours."""
     async with Manager() as manager:
-        await manager.run(Process(leave_traces, str(tmp_path), stdout=tmp_path / "out"))
+        await manager.run(Process(leave_traces, str(tmp_path), stdout=tmp_path / "out", loops=loops))
     assert (tmp_path / "thread").read_text() == "ended"
     assert (tmp_path / "atexit").read_text() == "ran"
-    assert (tmp_path / "out").read_text() == "no newline"
+    assert (tmp_path / "out").read_text() == "no newline" * loops
 
 
 OURS = {
