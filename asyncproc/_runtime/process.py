@@ -34,7 +34,7 @@ from asyncproc._ipc.frame import (
     bare,
 )
 from asyncproc._ipc.remote_error import pack_error, unpack_error
-from asyncproc.errors import ChannelBroken, DecodeError, EncodeError
+from asyncproc.errors import ChannelBroken, ChildCrashed, DecodeError, EncodeError
 
 if TYPE_CHECKING:
     from asyncproc._runtime.keeper_link import Numbers, Reach
@@ -136,6 +136,9 @@ class ProcessChild:
         code = None if killed_by else os.WEXITSTATUS(status)
         well = self._outcome is not None and self._outcome[0] == RESULT
         reason = Reason.FINISHED if well else Reason.CRASHED
+        if self._asked and self._outcome is None and code is not None and self._error is None and self._order is not None:
+            # It was asked to end and did, but what it had to say is lost: that is no good end.
+            self._error = ChildCrashed(f"{self._order.path} ended with code {code} and told no outcome")
         self._settle(reason, code=code, signal=None if well else killed_by, cpu=cpu, peak_memory=peak_memory)
 
     def on_lost(self) -> None:

@@ -37,7 +37,7 @@ class Hold:
         phase: where it stood last, "" before the first. number: of the loop. kwargs, result: what it told there.
         waits: whether it waits there.
         entered: whether a gate is open for it.
-        stepping: whether that was done by ``steps()``. stepped: whether they wait for its next loop.
+        stepping: that gate, if ``steps()`` has opened it. stepped: whether they wait for its next loop.
         wanted: how many gates wait for it.
         lenient: whether it may finish as soon as somebody waits for its end (``steps()`` has come to its own).
     """
@@ -48,7 +48,7 @@ class Hold:
         self._question: Question | None = None
         self._free = False
         self._dismissed = False
-        self.stepping = False
+        self.stepping: Gate | None = None
         self.phase: str = ""
         self.number: int = 0
         self.kwargs: Mapping[str, Any] = {}
@@ -64,7 +64,8 @@ class Hold:
 
     def begin(self) -> None:
         """A new incarnation is to come."""
-        self._free = self._dismissed = self.entered = self.stepping = self.lenient = False
+        self._free = self._dismissed = self.entered = self.lenient = False
+        self.stepping = None
         self._question = None
         self.phase, self.number, self.kwargs, self.result = "", 0, {}, None
 
@@ -96,11 +97,20 @@ class Hold:
     def leave(self, values: Mapping[str, Any]) -> None:
         """Let it go on, with *values*."""
         question, self._question = self._question, None
-        self.entered = self.stepping = False
+        self._close()
         if question is not None:
             question.answer(dict(values) or None)
             if self.phase == ON_START:
                 self._supervisor.post(Released(self._place.id, self._place.view.incarnation))
+
+    def abandon(self, gate: Gate | None = None) -> None:
+        """Nobody asks those steps for the next any more (those of *gate*, else all): the child stands where it stood."""
+        if self.stepping is not None and gate in (None, self.stepping):
+            self._close()
+            self._supervisor.wake(self._place)
+
+    def _close(self) -> None:
+        self.entered, self.stepping = False, None
 
     def let_go(self) -> None:
         """Hold it no longer."""
@@ -213,12 +223,12 @@ class Gate:
         handle, phase = self._handle, self.PHASE
         if hold.is_past(phase):
             raise self._past(hold)
-        if hold.stepping:
+        if hold.stepping is not None:
             if phase != BEFORE_LOOP:
                 raise StateError(
                     f"node {handle.path}: stands before loop {hold.number} for steps(): ask that for the next first"
                 )
-            hold.entered = hold.stepping = False  # nobody asks those steps for the next any more
+            hold.abandon()
         if hold.stands_at(phase):
             return
         if phase == ON_START and handle.state is State.CREATED:
@@ -318,12 +328,12 @@ async def next_step(handle: Handle[Any], last: BeforeLoop | None) -> BeforeLoop 
         raise StateError(f"node {handle.path}: has not started: enter its OnStart gate first")
     if last is not None:
         hold.leave(last._leave())
-    elif hold.stepping:  # of earlier steps, which nobody asks any more: they are taken over
-        hold.entered = hold.stepping = False
+    else:
+        hold.abandon()
     await _wait_for_loop(handle, hold)
     if hold.stands_at(BEFORE_LOOP):
         gate = await BeforeLoop(handle).__aenter__()
-        hold.stepping = True
+        hold.stepping = gate
         return gate
     hold.lenient = True
     if handle._place.awaited and hold.stands_at(ON_FINISH):

@@ -15,7 +15,7 @@ from asyncproc._core.supervision.event import OWN, KillAsked, RunAsked, StopAske
 from asyncproc._core.supervision.state import State
 from asyncproc._core.transition import Transition
 from asyncproc._spec.base import Spec
-from asyncproc._supervision.gate import BeforeLoop, abandon_step, hold_of, next_step
+from asyncproc._supervision.gate import BeforeLoop, hold_of, next_step
 from asyncproc._supervision.outcome import error_of, results_of
 from asyncproc.errors import StartFailed, StateError
 
@@ -304,7 +304,7 @@ class Handle(Generic[T_co]):
                 yield gate
         finally:
             if gate is not None:
-                abandon_step(self, gate)
+                hold_of(self, "steps()").abandon(gate)
 
     async def loop_report(self) -> LoopReport:
         """How long its loops took so far, or in its last incarnation.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import Any
 
 import pytest
 
 from asyncproc import (
+    ChildCrashed,
     ChildStopped,
     ChildTimeout,
     Coroutine,
@@ -156,6 +158,26 @@ async def test_stop_during_on_start_of_a_looping_child() -> None:
         await handle.stop()
         with pytest.raises(ChildStopped):
             await starting
+
+
+async def test_child_that_was_asked_to_end_and_tells_no_outcome_has_not_ended_well() -> None:
+    """Nothing is lost without a named error."""
+
+    class Vanishes(Process[int], loops=None):
+        def loop(self) -> int:
+            self.sync.send("up")
+            return 1
+
+        def on_finish(self) -> None:
+            os._exit(0)
+
+    async with Manager() as manager:
+        handle = await manager.start(Vanishes())
+        assert await handle.receive() == "up"
+        exit = await handle.stop()
+        assert not exit.ok
+        with pytest.raises(ChildCrashed, match="ended with code 0 and told no outcome"):
+            await handle
 
 
 async def test_failure_after_it_was_asked_to_end_is_its_own() -> None:
