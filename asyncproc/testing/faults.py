@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 STOP, DIE = 19, 9
 """What is done at the step: SIGSTOP or SIGKILL to the process itself."""
+
+_LOOKS = 2000
+"""Looks at whether it was done, a millisecond apart."""
 
 STEPS = {
     "warden begins": "before warden_main.calm_signals",
@@ -85,7 +89,12 @@ class FaultPoint:
 
         if not select.select([self._read], [], [], timeout)[0]:
             raise TimeoutError(f"nobody came to the step {self._where!r}")
-        return int(os.read(self._read, 20))
+        pid = int(os.read(self._read, 20))
+        for _ in range(_LOOKS):
+            if self._is_done(pid):
+                break
+            time.sleep(0.001)
+        return pid
 
     async def reached(self) -> int:
         """The same on the running loop; waits for as long as it takes."""
@@ -98,7 +107,23 @@ class FaultPoint:
             await there.wait()
         finally:
             loop.remove_reader(self._read)
-        return int(os.read(self._read, 20))
+        pid = int(os.read(self._read, 20))
+        for _ in range(_LOOKS):
+            if self._is_done(pid):
+                break
+            await asyncio.sleep(0.001)
+        return pid
+
+    def _is_done(self, pid: int) -> bool:
+        """Whether what is to happen there has happened: it is told first, and nobody wakes who waits for another's stop."""
+        if self._action not in (STOP, DIE):
+            return True
+        try:
+            with open(f"/proc/{pid}/stat") as stat:
+                state = stat.read().rpartition(")")[2].split()[0]
+        except OSError:
+            return True
+        return state in "TZX"
 
     @property
     def happened(self) -> bool:
