@@ -84,8 +84,8 @@ async def test_python_child_that_listens_has_until_one_second_before_the_end() -
         (Process(print), None, [Rung.FINISH]),
         (Command("x"), OWN, [Rung.ASK, Rung.KILL]),
         (Command("x"), 0, [Rung.KILL]),
-        (Thread(print), OWN, [Rung.ASK]),
-        (Coroutine(nothing), OWN, [Rung.ASK]),
+        (Thread(print), OWN, [Rung.ASK, Rung.TERM]),
+        (Coroutine(nothing), OWN, [Rung.ASK, Rung.TERM]),
     ],
 )
 async def test_ladder_of_each_kind(spec: Spec[Any], grace: float | None, rungs: list[Rung]) -> None:
