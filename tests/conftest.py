@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import hashlib
 from collections.abc import AsyncIterator, Callable, Iterator
 
@@ -30,6 +31,12 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.getoption("--launcher") == "portable":
         portable.leave_out(config, items)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """What stays to the end need not be looked through by each leak check: to collect it twice took most of a short test."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
