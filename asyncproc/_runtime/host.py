@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
     Load = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any], Hooks | None]
 
+REPEAT = 0.05
+"""Seconds after which an alarm that was not heard comes again: one that meets the main thread just before it begins to wait
+interrupts nothing, and its handler runs when the wait is over."""
 ONE_CALL: Terms = (1, 0, False, False, None, False)
 
 
@@ -117,20 +120,23 @@ class Host:
             return
         self._again = error
         self.life.defer(error)
-        _signal.setitimer(_signal.ITIMER_REAL, 0.001)
+        self._set_alarm(0.001)
 
     def _on_alarm(self, number: int, stack: object) -> None:
+        self._set_alarm(0 if self._due is None else max(self._due - monotonic(), 0))  # heard: not again, but for the limit
         again, self._again = self._again, None
         if again is not None:
             self._end_here(again, everywhere=isinstance(again, Stopping))
         elif self.life.reason is not None:  # another thread wants to interrupt
             self._interrupt()
         elif self._due is not None and monotonic() >= self._due:  # else that thread has been heard already
+            self._arm(0)
             self.life.time_up()
 
     def _interrupt(self) -> None:
         reason = self.life.reason
         if _thread.get_ident() != self._main:
+            self._set_alarm(REPEAT)
             _signal.pthread_kill(self._main, _signal.SIGALRM)
         elif reason is not None:
             self._end_here(reason, everywhere=False)
@@ -153,7 +159,11 @@ class Host:
 
     def _arm(self, seconds: float) -> None:
         self._due = monotonic() + seconds if seconds else None
-        _signal.setitimer(_signal.ITIMER_REAL, seconds)
+        self._set_alarm(seconds)
+
+    def _set_alarm(self, seconds: float) -> None:
+        """SIGALRM in so many seconds, and again until it is heard; 0: none."""
+        _signal.setitimer(_signal.ITIMER_REAL, seconds, REPEAT if seconds else 0)
 
     def last_words(self) -> bytes:
         """What the manager may want to know beside the outcome: how long loops took, where an error was raised."""
