@@ -52,7 +52,7 @@ def main(sock: socket, work: Work, early: list[tuple[int, bytes]], refused: Any)
             raise refused.error
         runner = Direct(link, node) if terms is None else Host(link, Life(terms, node, monotonic))
         played = runner  # the one that is played, for the closure
-        set_current_of_process(lambda: Current(played.life, link.line(), node, incarnation, round, level, metadata or {}))
+        set_current_of_process(lambda: Current(played, link.line(), node, incarnation, round, level, metadata or {}))
         load = decode_call(call)  # user code may run in this, and ask where it is
         body = encode(runner.run(load, loop), "result")
     except SystemExit as end:

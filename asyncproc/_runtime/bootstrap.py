@@ -54,7 +54,9 @@ def become_child(parent: int, channel: int, stamp: int, prepare: Callable[[bool]
         prepare: what a fresh interpreter still lacks, told whether the target needs a loop; it leads its session already.
     """
     code = 70
-    gc.enable()  # a template that still loads has it off
+    if not gc.isenabled():  # a template that still loads: to look through all of it would make all of it this child's own
+        gc.freeze()
+        gc.enable()
     try:
         _reset_signals()
         os.dup2(channel, CHANNEL, False)

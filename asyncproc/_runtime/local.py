@@ -38,7 +38,7 @@ class LocalLife:
         self.life = Life(terms_of(spec, order.held), order.path, perf_counter)
         self.life.load(spec.work, described.args, described.kwargs, hooks_of(spec))
         place = order.path, order.incarnation, order.round, order.level
-        self._view = Current(self.life, self.line, *place, dict(options.get("metadata", {})))
+        self._view = Current(self, self.line, *place, dict(options.get("metadata", {})))
         self.life.child = lambda: self._view
         self.life.line = lambda: self.line
         self.life.on_ready = self._on_ready

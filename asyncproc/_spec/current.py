@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 
     Ts = TypeVarTuple("Ts")
 
+    class Player(Protocol):
+        """Who has a life, or makes one for whoever asks: most children never do."""
+
+        @property
+        def life(self) -> Life: ...
+
     class Life(Protocol):
         """The way of a child through its phases; see :mod:`asyncproc._runtime.lifecycle`."""
 
@@ -76,12 +82,12 @@ class Current:
         metadata: what the spec said, joined with name, pid, current_loop and loops.
     """
 
-    __slots__ = ("_life", "_line", "_metadata", "_namespace", "_vars", "incarnation", "level", "name", "path", "round")
+    __slots__ = ("_line", "_metadata", "_namespace", "_player", "_vars", "incarnation", "level", "name", "path", "round")
 
     def __init__(
-        self, life: Life, line: Line, path: str, incarnation: int, round: int, level: int, metadata: dict[str, Any]
+        self, player: Player, line: Line, path: str, incarnation: int, round: int, level: int, metadata: dict[str, Any]
     ) -> None:
-        self._life = life
+        self._player = player
         self._line = line
         self.path = path
         self.name = path.rpartition("/")[2]
@@ -118,37 +124,37 @@ class Current:
     @property
     def current_loop(self) -> int:
         """The loop that runs, or ran last, from 1; 0 before the first."""
-        return self._life.machine.number
+        return self._player.life.machine.number
 
     @property
     def loops(self) -> int | None:
         """How many there are to be; None until it is asked to end."""
-        return self._life.machine.loops
+        return self._player.life.machine.loops
 
     @property
     def is_last_loop(self) -> bool:
         """Whether no loop comes after this one, as far as is known now."""
-        return self._life.machine.is_last_loop
+        return self._player.life.machine.is_last_loop
 
     @property
     def last_loop_time(self) -> float | None:
         """Seconds that the loop took which was completed last; None before."""
-        return self._life.machine.times.last
+        return self._player.life.machine.times.last
 
     @property
     def last_result(self) -> Any:
         """What the loop returned which was completed last; None before."""
-        return self._life.last_result
+        return self._player.life.last_result
 
     @property
     def kwargs(self) -> dict[str, Any]:
         """The keyword arguments of this loop, as far as they have been given by now. A new dict on each call."""
-        return dict(self._life.arguments.now())
+        return dict(self._player.life.arguments.now())
 
     @property
     def error(self) -> BaseException | None:
         """In OnFinish: what made it end; None when nothing did."""
-        return self._life.error
+        return self._player.life.error
 
     def loop_report(self, title: str | None = None) -> LoopReport:
         """How long its loops took so far.
@@ -156,14 +162,14 @@ class Current:
         Args:
             title: of the report, instead of "NAME loop times report".
         """
-        return self._life.machine.times.report(f"{self.name} loop times report" if title is None else title)
+        return self._player.life.machine.times.report(f"{self.name} loop times report" if title is None else title)
 
     def rejoin(self) -> None:
         """End after this loop: its AfterLoop and OnFinish still run, and the child has finished well. From any phase or thread.
 
         Before the first loop: none begins.
         """
-        self._life.rejoin()
+        self._player.life.rejoin()
 
     def force_finish(self) -> Never:
         """End this phase here, without AfterLoop: OnFinish runs, and the child has finished well, with its last loop's result.
@@ -175,7 +181,7 @@ class Current:
 
     def ready(self) -> None:
         """Say that this child is ready, if it was started with ``ready="call"``; else it is when OnStart is through."""
-        self._life.ready()
+        self._player.life.ready()
 
     def background(
         self, target: Callable[[Unpack[Ts]], object], /, *args: Unpack[Ts], name: str | None = None, loops: int | None = 1
@@ -192,7 +198,7 @@ class Current:
             field, value = ("loops", loops) if callable(target) else ("target", target)
             rule = "must be an int >= 0, or None" if field == "loops" else "must be callable"
             raise SpecError([Fault(self.path, f"background {field}", value, rule)])
-        thread: threading.Thread = self._life.background(target, args, name, loops)
+        thread: threading.Thread = self._player.life.background(target, args, name, loops)
         return thread
 
     @property
