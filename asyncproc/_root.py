@@ -12,7 +12,6 @@ import warnings
 import weakref
 from contextlib import suppress
 from contextvars import ContextVar
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from asyncproc._core.exit import Exit
@@ -85,6 +84,7 @@ class Root:
         self.engine = engine_for(engine.pop("launcher", "auto"), self.loop, **engine)
         self.engine.on_lost = lambda: log.warning("%s: its helper processes were lost; the next start gets new ones", name)
         self._closing = asyncio.Event()
+        self._planted: tuple[Supervisor, Place | None] | None = None
         self._spec = tree
         self._grace = grace
         self._numbers: dict[str, int] = {}
@@ -96,8 +96,7 @@ class Root:
         if show is not None:
             show.opened(self)
 
-    @cached_property
-    def _planted(self) -> tuple[Supervisor, Place | None]:
+    def _plant(self) -> tuple[Supervisor, Place | None]:
         """Made when first needed: what a supervisor is made of is loaded while the helpers of the first child start."""
         from asyncproc._runtime.clock import LoopClock
         from asyncproc._supervision.supervisor import Supervisor
@@ -113,11 +112,16 @@ class Root:
     @property
     def supervisor(self) -> Supervisor:
         """Who runs the tree."""
+        # By hand: a cached_property has one lock for all, which a fork of the host would find closed for ever.
+        if self._planted is None:
+            self._planted = self._plant()
         return self._planted[0]
 
     @property
     def tree(self) -> Place | None:
         """What the owner runs; None when this root only holds what is started."""
+        if self._planted is None:
+            self._planted = self._plant()
         return self._planted[1]
 
     # --- running --------------------------------------------------------------------------------------------------------

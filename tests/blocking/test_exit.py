@@ -222,13 +222,15 @@ def test_fork_may_have_a_manager_of_its_own(tmp_path: Path) -> None:
 
 
 def test_fork_by_a_thread_while_others_call(tmp_path: Path) -> None:
-    """Locks that stood closed at that moment do not stay so."""
+    """Locks of ours that stood closed at that moment do not stay so. Those of modules that another thread is importing do, in
+    every Python program: here all have been imported."""
     text = """
     over = threading.Event()
     def calls():
         while not over.is_set():
             blocking.run(Coroutine(answer))
     async def answer(): return 42
+    blocking.run(Coroutine(answer)), blocking.run(Thread(int))
     with blocking.Manager() as manager:
         threads = [threading.Thread(target=calls) for _ in range(4)]
         for thread in threads: thread.start()
