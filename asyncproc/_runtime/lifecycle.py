@@ -42,6 +42,7 @@ from asyncproc.errors import EncodeError, PhaseError, PhaseTimeout
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
+    from types import TracebackType
     from typing import Any, TypeAlias
 
     from asyncproc._core.lifecycle.action import Action
@@ -90,11 +91,11 @@ class Life:
     """
 
     __slots__ = (
-        "_after", "_args", "_asked", "_attempts", "_before", "_class_form", "_finish", "_finish_result", "_held", "_late",
-        "_limits", "_logs", "_look_at", "_loop_entered", "_ready_by_call", "_seen", "_start", "_start_entered", "_takes",
-        "_target", "_threads", "_told_ready", "arguments", "arm", "cancelled", "child", "error", "error_loop",
-        "error_phase", "inside", "interrupt", "last_result", "line", "look", "machine", "now", "on_loop",
-        "on_ready", "path", "reason", "remote",
+        "_after", "_args", "_asked", "_attempts", "_before", "_class_form", "_finish", "_finish_result", "_held",
+        "_late", "_limits", "_logs", "_look_at", "_loop_entered", "_raised_at", "_ready_by_call", "_seen", "_start",
+        "_start_entered", "_takes", "_target", "_threads", "_told_ready", "arguments", "arm", "cancelled", "child",
+        "error", "error_loop", "error_phase", "inside", "interrupt", "last_result", "line", "look", "machine",
+        "now", "on_loop", "on_ready", "path", "reason", "remote",
     )  # fmt: skip
 
     child: Callable[[], Current]
@@ -136,6 +137,7 @@ class Life:
         self._asked = False
         self._threads: list[Any] = []
         self._told_ready = False
+        self._raised_at: TracebackType | None = None
 
     def load(self, target: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], setup: Hooks | None) -> None:
         """Take in what a loop calls, with what, and the hooks of a function."""
@@ -253,7 +255,7 @@ class Life:
         if self.error is not None:
             for number, attempt in enumerate(self._attempts if self.error_phase != ON_FINISH else (), 1):
                 self.error.add_note(f"attempt {number} of this loop had ended by {_told(attempt)}")
-            raise self.error
+            raise self.error.with_traceback(self._raised_at)  # where it was raised, not what it has been thrown into since
         return self.last_result if self._finish_result is None else self._finish_result
 
     def _begin_loop(self) -> None:
@@ -453,6 +455,7 @@ class Life:
             return FORCED
         if self.error is None:
             self.error, self.error_phase, self.error_loop = error, wish.phase, self.machine.number
+            self._raised_at = _below_driver(error)
         elif error is not self.error:
             also(self.error, error, f"then, in {self._where(wish.phase)}")
         return FAILED if isinstance(error, Exception) else CUT
@@ -527,6 +530,14 @@ def _worse(first: BaseException | None, later: BaseException) -> BaseException:
 
 def _told(error: BaseException) -> str:
     return f"{type(error).__name__}: {safe_str(error)}"  # whatever its own text raises must not replace what is told
+
+
+def _below_driver(error: BaseException) -> TracebackType | None:
+    """The traceback from the user's first frame on; all of it, where there is none."""
+    found = error.__traceback__
+    while found is not None and found.tb_frame.f_code.co_filename == __file__:
+        found = found.tb_next
+    return found or error.__traceback__
 
 
 def names_taken(target: Any, given: int) -> frozenset[str] | None:

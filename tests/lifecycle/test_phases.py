@@ -279,6 +279,25 @@ async def test_error_while_one_is_pending_is_attached() -> None:
     assert isinstance(caught.value.__context__, KeyError)
 
 
+async def test_traceback_tells_where_it_was_raised_not_what_it_was_thrown_into() -> None:
+    """An exception passes through every generator that is left with it, and stays as it was."""
+    entered = Setup()
+
+    @entered.on_start
+    def outer(child: Current) -> Any:
+        yield None
+
+    def fail() -> None:
+        raise ValueError("here")
+
+    async with Manager() as manager:
+        with pytest.raises(ValueError, match="here") as caught:
+            await manager.run(Thread(fail, setup=entered))
+    names = [entry.name for entry in caught.traceback]
+    assert names[-1] == "fail"
+    assert "outer" not in names
+
+
 async def test_one_bad_exit_does_not_keep_others_from_being_left() -> None:
     """Every hook that was entered is left, innermost first; on_finish hooks all run."""
     seen: list[str] = []
