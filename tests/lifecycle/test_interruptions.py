@@ -358,7 +358,7 @@ async def test_looping_code_that_awaits_for_ever_is_cut_when_it_is_given_up(kind
             loop.call_soon_threadsafe(cleaned.set)
 
     async with Manager() as manager:
-        handle = await manager.start(kind(body, loops=None, grace=0.05))
+        handle = await manager.start(kind(body, loops=None, grace=0.8))  # the two cancellations must not meet
         assert await handle.receive() == "up"
         exit = await handle.stop()
         assert exit.killed
