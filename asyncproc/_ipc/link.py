@@ -71,6 +71,11 @@ class Link:
             self._plain = PlainLine(self)
         return self._plain
 
+    @property
+    def has_plain_line(self) -> bool:
+        """Whether somebody may hold the plain line: then nobody else may read."""
+        return self._plain is not None
+
     def tell(self, tag: int) -> None:
         """Send a message without content."""
         self._write(frame(CONTROL, bare(tag)))

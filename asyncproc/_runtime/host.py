@@ -226,6 +226,8 @@ class Direct:
 
     def _run_on_loop(self, awaitable: Any) -> Any:
         """From here on it is a life like any other; one that has asked for current() already keeps it, and its line."""
+        if self._host is None and self._link.has_plain_line:
+            self.life  # noqa: B018  # makes the host
         if self._host is not None:
             rest = _rest()
             next(rest)
