@@ -55,7 +55,7 @@ class Exit(Value):
         cpu: user and system seconds of the process and its reaped children.
         peak_memory: bytes of resident memory at the peak.
         stderr_tail: the last lines of its standard error, if they were captured.
-        asked_by: who asked for the end, e.g. ``"manager.stop()"``; None when nobody did.
+        asked_by: who asked for the end, e.g. ``"manager.stop()"``, or what was found amiss; None when nobody did.
     """
 
     path: str
@@ -95,7 +95,7 @@ class Exit(Value):
         """One line that answers "why did it end": cause, signal or exception, last stderr line, peak memory."""
         parts = [f"{self.path} {_VERB[self.reason]}"]
         if self.asked_by:
-            parts.append(f"asked by {self.asked_by}" if self.reason is not Reason.SKIPPED else f"because of {self.asked_by}")
+            parts.append(f"{_BY.get(self.reason, '')}{self.asked_by}")
         if self.killed:
             parts.append("had to be killed")
         # How a child obeys that is asked to end is no news: a cancellation, a code of its own.
@@ -131,6 +131,9 @@ _VERB = {
     Reason.SKIPPED: "was skipped",
 }
 
+
+_BY = {Reason.STOPPED: "asked by ", Reason.SKIPPED: "because of "}
+"""What stands before ``asked_by``; for what we found amiss ourselves it says by itself what that was."""
 
 _OBEYED = ("CancelledError", "Stopping")
 

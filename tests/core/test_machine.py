@@ -13,6 +13,7 @@ from asyncproc._core.supervision.event import (
     OWN,
     Acknowledged,
     Added,
+    Condemned,
     Exited,
     Forgotten,
     KillAsked,
@@ -210,6 +211,17 @@ class TestLeaf:
         assert tree.fires("app", Timer.TIMEOUT, 5.0) == ["ask app"]
         assert tree.fires("app", Timer.TIMEOUT, 5.0) == []
         assert tree.exited("app") == ["finish app timed_out"]
+
+    def test_leaf_that_is_found_amiss_goes_down_its_ladder_and_has_failed(self) -> None:
+        """The reason is the one that was found, once; what comes later only hurries."""
+        tree = Tree(leaf("app"))
+        tree.run()
+        tree.up("app")
+        condemned = Condemned(tree.ids["app"], 1, Reason.UNHEALTHY, "no beat for 5 s")
+        assert tree.tell(condemned) == ["ask app"]
+        assert tree.tell(condemned) == []
+        assert tree.cut("app") == ["finish app unhealthy"]
+        assert tree.exit("app").explain() == "app was unhealthy, no beat for 5 s, by signal SIGTERM, after 0.00 s"
 
     @pytest.mark.parametrize("rounds", [2, None])
     def test_leaf_as_a_run_of_its_own_comes_back_each_round(self, rounds: int | None) -> None:

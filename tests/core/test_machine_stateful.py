@@ -22,6 +22,7 @@ from asyncproc._core.supervision.event import (
     OWN,
     Acknowledged,
     Added,
+    Condemned,
     Exited,
     Forgotten,
     KillAsked,
@@ -83,6 +84,7 @@ def groups(below: st.SearchStrategy[Plan]) -> st.SearchStrategy[Plan]:
 
 
 PLANS = LEAVES | groups(LEAVES | groups(LEAVES | groups(LEAVES)))
+ASKED = (Reason.STOPPED, Reason.TIMED_OUT, Reason.UNHEALTHY, Reason.OUT_OF_MEMORY)
 PICK = st.integers(0, 2**16)
 ENDS = st.sampled_from(
     [
@@ -175,6 +177,12 @@ class World(RuleBasedStateMachine):
     def acknowledges(self, pick: int) -> None:
         child = self.pick([child for child in self.children.values() if child.asked], pick)
         self.say(Acknowledged(child.node, child.incarnation))
+
+    @rule(pick=PICK, reason=st.sampled_from([Reason.UNHEALTHY, Reason.OUT_OF_MEMORY]))
+    @precondition(lambda self: self.children)
+    def is_condemned(self, pick: int, reason: Reason) -> None:
+        child = self.pick(list(self.children.values()), pick)
+        self.say(Condemned(child.node, child.incarnation, reason, "found amiss"))
 
     @rule(pick=PICK, end=ENDS)
     @precondition(lambda self: self.children)
@@ -348,7 +356,7 @@ class World(RuleBasedStateMachine):
         assert exit.incarnation == child.incarnation
         if was is State.STOPPING:
             own = reason is Reason.CRASHED and isinstance(error, Exception)
-            assert exit.reason in (Reason.STOPPED, Reason.TIMED_OUT, *([Reason.CRASHED] if own else []))
+            assert exit.reason in (*ASKED, *([Reason.CRASHED] if own else []))
         else:
             assert exit.reason is reason
         assert exit.killed == (killed or (child.rung == RUNGS.index(Rung.KILL) and signal is SIGKILL))

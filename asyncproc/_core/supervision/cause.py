@@ -54,9 +54,12 @@ def failure_of(path: str) -> Ending:
     return Ending(Cause(Reason.STOPPED, f"failure of {path}"), path)
 
 
-def timeout_of(path: str) -> Ending:
-    """For what runs in a group whose time is over."""
-    return Ending(Cause(Reason.STOPPED, f"timeout of {path}"), path)
+def end_of(path: str, reason: Reason) -> Ending:
+    """For what runs in a group that is ended for *reason*, e.g. because its time is over."""
+    return Ending(Cause(Reason.STOPPED, f"{_WORD.get(reason, reason.value)} of {path}"), path)
+
+
+_WORD = {Reason.TIMED_OUT: "timeout"}
 
 
 def classed(raw: Exit, cause: Cause | None, descent: Descent | None, ladder: Ladder) -> Exit:

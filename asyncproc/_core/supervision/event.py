@@ -8,7 +8,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import NewType, TypeAlias
 
-from asyncproc._core.exit import Exit
+from asyncproc._core.exit import Exit, Reason
 from asyncproc._core.supervision.plan import Plan
 from asyncproc._core.value import Value
 
@@ -82,6 +82,19 @@ class Exited(Value):
     exit: Exit
 
 
+class Condemned(Value):
+    """The leaf lives, but not as it should: it is to be ended for *reason* (UNHEALTHY, OUT_OF_MEMORY), which is a failure.
+
+    Attributes:
+        why: what was found, for people; it becomes the exit's ``asked_by``.
+    """
+
+    node: NodeId
+    incarnation: int
+    reason: Reason
+    why: str
+
+
 class StopAsked(Value):
     """Somebody wants the subtree to end: what runs gets the ladder, what does not run is skipped.
 
@@ -122,5 +135,16 @@ class Forgotten(Value):
 
 
 Event: TypeAlias = (
-    Added | RunAsked | Spawned | Released | Readied | Acknowledged | Exited | StopAsked | KillAsked | TimerFired | Forgotten
+    Added
+    | RunAsked
+    | Spawned
+    | Released
+    | Readied
+    | Acknowledged
+    | Condemned
+    | Exited
+    | StopAsked
+    | KillAsked
+    | TimerFired
+    | Forgotten
 )

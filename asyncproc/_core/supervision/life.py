@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from asyncproc._core.exit import Exit, Reason
 from asyncproc._core.supervision.action import Abandon, Finish, Move, Ready, Rung, Start, Stop, Wait
-from asyncproc._core.supervision.cause import Cause, classed, failure_of, timeout_of
+from asyncproc._core.supervision.cause import Cause, classed, end_of, failure_of
 from asyncproc._core.supervision.event import Timer
 from asyncproc._core.supervision.ladder import Descent
 from asyncproc._core.supervision.plan import Kind
@@ -161,10 +161,10 @@ class Life:
         elif node.out:
             self.finish(node)  # it would have come back in the next round
 
-    def out_of_time(self, node: Node) -> None:
-        """Its time is over, or that in which it should have been ready."""
-        node.cause = Cause(Reason.TIMED_OUT)
-        self._wind_down(node, timeout_of(node.path))
+    def condemn(self, node: Node, cause: Cause) -> None:
+        """It has failed though it lives: its time is over, or it is not well. What is below a group ends with it."""
+        node.cause = cause
+        self._wind_down(node, end_of(node.path, cause.reason))
 
     def join(self, leaf: Leaf) -> None:
         """It has run as long as it was to: it ends after its current work, and well. Within its grace, that is."""

@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from asyncproc._core.exit import Exit, Reason
-from asyncproc._core.supervision.cause import asked
+from asyncproc._core.supervision.cause import Cause, asked
 from asyncproc._core.supervision.event import (
     Acknowledged,
     Added,
+    Condemned,
     Exited,
     Forgotten,
     KillAsked,
@@ -182,10 +183,10 @@ class TreeMachine:
         match event.timer:
             case Timer.START:
                 if node.state is State.STARTING:
-                    self._life.out_of_time(node)
+                    self._life.condemn(node, Cause(Reason.TIMED_OUT))
             case Timer.TIMEOUT | Timer.OVERDUE:
                 if node.state is not State.STOPPING:
-                    self._life.out_of_time(node)
+                    self._life.condemn(node, Cause(Reason.TIMED_OUT))
             case Timer.JOIN:
                 if node.state is not State.STOPPING:
                     self._life.join(self._leaf(event.node))
@@ -194,7 +195,7 @@ class TreeMachine:
                 if leaf.descent is not None and leaf.descent.serial == event.serial:
                     self._life.climb(leaf, max(self._life.now, leaf.descent.due))
 
-    def _reported(self, leaf: Leaf, event: Spawned | Released | Readied | Acknowledged | Exited) -> None:
+    def _reported(self, leaf: Leaf, event: Spawned | Released | Readied | Acknowledged | Condemned | Exited) -> None:
         match event:
             case Spawned():
                 leaf.spawned, leaf.pid = True, event.pid
@@ -207,6 +208,9 @@ class TreeMachine:
                 if leaf.descent is not None:
                     leaf.descent.acknowledge()
                     self._life.climb(leaf, self._life.now)
+            case Condemned():
+                if leaf.state is not State.STOPPING:
+                    self._life.condemn(leaf, Cause(event.reason, event.why))
             case _:
                 self._life.leave(leaf, event.exit)
 
