@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from asyncproc import abc as abc
     from asyncproc import blocking as blocking
     from asyncproc import errors as errors
+    from asyncproc._core.backoff import Backoff as Backoff
     from asyncproc._core.completed import Completed as Completed
     from asyncproc._core.exit import Exit as Exit
     from asyncproc._core.exit import Phase as Phase
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from asyncproc._spec.current import current as current
     from asyncproc._spec.group import Concurrent as Concurrent
     from asyncproc._spec.group import Sequential as Sequential
+    from asyncproc._spec.group import Supervisor as Supervisor
     from asyncproc._spec.leaf import Coroutine as Coroutine
     from asyncproc._spec.leaf import Process as Process
     from asyncproc._spec.leaf import Thread as Thread
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
     from asyncproc._supervision.gate import BeforeLoop as BeforeLoop
     from asyncproc._supervision.gate import OnFinish as OnFinish
     from asyncproc._supervision.gate import OnStart as OnStart
-    from asyncproc._supervision.handle import Group as Group
+    from asyncproc._supervision.group import Group as Group
     from asyncproc._supervision.handle import Handle as Handle
     from asyncproc.errors import (
         AsyncprocError as AsyncprocError,
@@ -74,6 +76,9 @@ if TYPE_CHECKING:
         RemoteError as RemoteError,
     )
     from asyncproc.errors import (
+        RestartLimitReached as RestartLimitReached,
+    )
+    from asyncproc.errors import (
         SharedError as SharedError,
     )
     from asyncproc.errors import (
@@ -105,6 +110,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "AfterLoop": "_supervision.gate",
+    "Backoff": "_core.backoff",
     "BeforeLoop": "_supervision.gate",
     "Command": "_spec.command",
     "Completed": "_core.completed",
@@ -112,7 +118,7 @@ _HOMES = {
     "Coroutine": "_spec.leaf",
     "Current": "_spec.current",
     "Exit": "_core.exit",
-    "Group": "_supervision.handle",
+    "Group": "_supervision.group",
     "Handle": "_supervision.handle",
     "LoopReport": "_core.lifecycle.loop_times",
     "Manager": "_manager",
@@ -129,6 +135,7 @@ _HOMES = {
     "Spec": "_spec.base",
     "State": "_core.supervision.state",
     "StopReport": "_core.stop_report",
+    "Supervisor": "_spec.group",
     "Thread": "_spec.leaf",
     "Transition": "_core.transition",
     "current": "_spec.current",
@@ -136,8 +143,8 @@ _HOMES = {
     **dict.fromkeys(
         (
             "AsyncprocError", "ChildCrashed", "ChildError", "ChildSkipped", "ChildStopped", "ChildTimeout", "CommandError",
-            "NameTaken", "PhaseError", "PhaseTimeout", "RemoteError", "SharedError", "SpecError", "StartFailed", "StateError",
-            "Stopping", "TimedOut", "UnknownField", "UnknownNode", "WrongType",
+            "NameTaken", "PhaseError", "PhaseTimeout", "RemoteError", "RestartLimitReached", "SharedError", "SpecError",
+            "StartFailed", "StateError", "Stopping", "TimedOut", "UnknownField", "UnknownNode", "WrongType",
         ),
         "errors",
     ),

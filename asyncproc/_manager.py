@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import fnmatch
 import warnings
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self, overload
 
 from asyncproc._core.names import name_fault
-from asyncproc._core.options import CONCURRENT, GROUPS, LOOPED
+from asyncproc._core.options import CONCURRENT, GROUPS, LOOPED, SUPERVISOR
 from asyncproc._core.stop_report import StopReport
 from asyncproc._core.supervision.event import OWN, StopAsked
 from asyncproc._core.supervision.state import State
@@ -21,11 +20,13 @@ from asyncproc._root import Root, shown_by
 from asyncproc._spec.base import Spec
 from asyncproc._spec.current import current
 from asyncproc._spec.group import Member, as_spec
-from asyncproc._supervision.bounded import end_place
-from asyncproc._supervision.handle import Events, Handle, check_grace, handle_of, require_loop
+from asyncproc._supervision.below import lone_faults
+from asyncproc._supervision.events import Events
+from asyncproc._supervision.group import handle_of
+from asyncproc._supervision.handle import Handle, check_grace, require_loop, started
 from asyncproc._supervision.outcome import error_of, results_of
 from asyncproc._supervision.planning import kinds_below, tree_faults
-from asyncproc.errors import Fault, NameTaken, SpecError, StateError, UnknownNode
+from asyncproc.errors import Fault, SpecError, StateError, UnknownNode
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
@@ -127,7 +128,10 @@ class Manager(Generic[S]):
     async def aopen(self) -> Self:
         """Open it on the running loop. For where ``async with`` cannot stand, e.g. between two notebook cells.
 
+        A Supervisor as its tree is started, and ready when this returns; anything else waits for :meth:`run`.
+
         Raises:
+            StartFailed: a member of the Supervisor ended badly before it was ready; all are stopped, and the manager is closed.
             StateError: it is open already.
         """
         if self._is_open:
@@ -137,7 +141,22 @@ class Manager(Generic[S]):
             self._state.serve(self._root.loop)
             self._root.supervisor.services[NAMESPACE] = self._state
             self._root.supervisor.on_close.append(self._state.close)
+        if self._tree is not None and self._tree._asyncproc.kind == SUPERVISOR:
+            await self._open_tree(self._root, self._tree)
         return self
+
+    async def _open_tree(self, root: Root, tree: Spec[Any]) -> None:
+        if faults := [*lone_faults(tree, self._name), *tree_faults(tree, self._name)]:
+            await root.aclose()
+            raise SpecError(faults)
+        root.engine.warm_up(kinds_below(tree))
+        assert root.tree is not None
+        root.begin_tree(root.tree)
+        try:
+            await started(handle_of(root.supervisor, root.tree))
+        except BaseException:
+            await root.aclose()
+            raise
 
     async def aclose(self) -> None:
         """Stop everything and wait until nothing is left. Any task may call it, any number of times."""
@@ -152,7 +171,7 @@ class Manager(Generic[S]):
     async def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         await self.aclose()
         assert self._root is not None
-        untold = [failure for place in self._root.started if (failure := _untold(place)) is not None]
+        untold = [failure for place in self._root.below.places if (failure := _untold(place)) is not None]
         if not untold:
             return
         if error is None:
@@ -199,14 +218,8 @@ class Manager(Generic[S]):
         root = self._opened_here()
         place = await self._place(root, spec, name, replace)
         handle = handle_of(root.supervisor, place)
-        root.begin(place)
-        root.retire(place)
-        try:
-            await handle.wait_ready()
-        except asyncio.CancelledError:
-            place.awaited = True
-            await end_place(root.supervisor, place, "a cancelled start()")
-            raise
+        root.below.begin(place)
+        await started(handle)
         return handle
 
     @overload
@@ -232,18 +245,17 @@ class Manager(Generic[S]):
             StateError: the manager is not open.
         """
         root = self._opened_here()
-        ran, made = self._checked(root, spec, name, hold)
+        ran, made = root.below.checked(spec, name, _hold_faults if hold else tree_faults)
         if made is None:
-            made = root.free_name(ran.made_name)
+            made = root.below.free_name(ran.made_name)
         else:
-            path = f"{root.supervisor.root.path}/{made}"
-            old = root.supervisor.by_path.get(path)
-            if replace and old is not None and old.view.state is State.CREATED and old in root.started:
+            if replace and root.below.may_replace(made):
+                old = root.supervisor.by_path[f"{root.supervisor.root.path}/{made}"]
                 root.supervisor.post(StopAsked(old.id, 0.0, "another of its name"))
-            self._take_name(root, path)
+            root.below.take_name(made)
         root.engine.warm_up(kinds_below(ran))
         place = root.supervisor.add(ran, root.supervisor.root, made, hold)
-        root.retire(place)
+        root.below.retire(place)
         return handle_of(root.supervisor, place)
 
     @overload
@@ -282,7 +294,10 @@ class Manager(Generic[S]):
             assert place is not None
         else:
             place = await self._place(root, spec, None, False)
-        exit = await root.run(place, rounds, binding, "a cancelled run()")
+        if own and root.took_over():
+            exit = await root.ended(place, "a cancelled run()")
+        else:
+            exit = await root.run(place, rounds, binding, "a cancelled run()")
         error = error_of(place, exit)
         result = results_of(place) if place.spec._asyncproc.kind in GROUPS else place.result
         if not own:
@@ -297,56 +312,20 @@ class Manager(Generic[S]):
             raise SpecError([Fault(self._name, "spec", None, "is needed: this manager has no tree of its own")])
         ran = self._tree if spec is None else as_spec(spec, self._name)
         assert ran is not None
-        faults = [*_scale_faults(ran, self._name), *tree_faults(ran, self._name)]
+        faults = [*lone_faults(ran, self._name), *tree_faults(ran, self._name)]
         if rounds is not None and (not isinstance(rounds, int) or isinstance(rounds, bool) or rounds < 0):
             faults.append(Fault(self._name, "rounds", rounds, "must be an int >= 0, or None"))
+        if ran._asyncproc.kind == SUPERVISOR and rounds != 1:
+            faults.append(Fault(self._name, "rounds", rounds, "must be 1: a Supervisor keeps its members running as it is"))
         if not binding and ran._asyncproc.kind != CONCURRENT:
             faults.append(Fault(self._name, "binding", binding, f"needs a Concurrent root, not a {ran._asyncproc.kind}"))
         if faults:
             raise SpecError(faults)
 
-    def _checked(self, root: Root, spec: Any, name: str | None, hold: bool) -> tuple[Spec[Any], str | None]:
-        """What is to become a node of its own, and its given name."""
-        ran = as_spec(spec, self._name)
-        made = ran._asyncproc.options.get("name") if name is None else name
-        path = f"{self._name}/{made or ran.made_name}"
-        faults = [*_scale_faults(ran, path), *([] if hold else tree_faults(ran, path))]
-        if made is not None and (rule := name_fault(made)) is not None:
-            faults.append(Fault(self._name, "name", made, rule))
-        if hold and ran._asyncproc.kind not in LOOPED:
-            faults.append(
-                Fault(path, "hold", True, f"is for what has phases: {', '.join(sorted(LOOPED))}; not a {ran._asyncproc.kind}")
-            )
-        if faults:
-            raise SpecError(faults)
-        return ran, made
-
     async def _place(self, root: Root, spec: Any, name: str | None, replace: bool) -> Place:
-        ran, made = self._checked(root, spec, name, False)
+        ran, made = root.below.checked(spec, name)
         root.engine.warm_up(kinds_below(ran))  # first: what follows is loaded while the helpers start
-        if made is None:
-            made = root.free_name(ran.made_name)
-        else:
-            await self._make_room(root, f"{root.supervisor.root.path}/{made}", replace)
-        return root.supervisor.add(ran, root.supervisor.root, made)
-
-    async def _make_room(self, root: Root, path: str, replace: bool) -> None:
-        # Again after each wait: somebody else may have taken the name meanwhile.
-        while (old := root.supervisor.by_path.get(path)) is not None:
-            if replace and not old.view.finished and old in root.started:
-                await handle_of(root.supervisor, old).stop()
-            else:
-                self._take_name(root, path)
-
-    def _take_name(self, root: Root, path: str) -> None:
-        """Free a name for a new node; NameTaken, unless what has it was started and has ended."""
-        old = root.supervisor.by_path.get(path)
-        if old is None:
-            return
-        if not old.view.finished or old not in root.started:
-            raise NameTaken(f"node {path}: is {old.view.state.value}; give another name, or replace=True for a started one")
-        if old.id in root.supervisor.places:
-            root.supervisor.forget(old)
+        return await root.below.place(ran, made, replace)
 
     def set(self, tree: Member) -> None:
         """Replace the tree; only while nothing of the old one runs.
@@ -426,7 +405,7 @@ class Manager(Generic[S]):
 
     def forget_ended(self) -> int:
         """Forget nodes that were started and have ended; returns how many."""
-        return self._opened().forget_ended()
+        return self._opened().below.forget_ended()
 
     def tree(self) -> Snapshot:
         """A consistent picture of all nodes, as data: ``.text()``, ``.json()``."""
@@ -475,10 +454,12 @@ def _state_server(name: str, state: Any, faults: list[Fault]) -> NamespaceServer
         return None
 
 
-def _scale_faults(spec: Spec[Any], path: str) -> list[Fault]:
-    """A scale is honoured by the group around a spec; here there is none."""
-    scale = spec._asyncproc.options.get("scale", 1)
-    return [] if scale == 1 else [Fault(path, "scale", scale, "is for members of a Concurrent")]
+def _hold_faults(spec: Spec[Any], path: str) -> list[Fault]:
+    """Of one that is held, arguments that it lacks may still be added."""
+    kind = spec._asyncproc.kind
+    if kind in LOOPED:
+        return []
+    return [Fault(path, "hold", True, f"is for what has phases: {', '.join(sorted(LOOPED))}; not a {kind}")]
 
 
 def _full_name(name: str) -> str:

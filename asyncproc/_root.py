@@ -27,15 +27,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from asyncproc._spec.base import Spec
+    from asyncproc._supervision.below import Below
     from asyncproc._supervision.place import Place
     from asyncproc._supervision.supervisor import Supervisor
 
 log = logging.getLogger("asyncproc")
-
-REAP = 1.5
-"""Seconds beyond its grace that a child's end may take: the reap, and the sweep of what it leaves behind."""
-ENDED_KEPT = 1000
-"""Ended nodes that are kept to be asked about; beyond that the oldest are forgotten, unless their failure is untold."""
 
 
 _open: weakref.WeakSet[Root] = weakref.WeakSet()
@@ -84,11 +80,10 @@ class Root:
         self.engine = engine_for(engine.pop("launcher", "auto"), self.loop, **engine)
         self.engine.on_lost = lambda: log.warning("%s: its helper processes were lost; the next start gets new ones", name)
         self._closing = asyncio.Event()
-        self._planted: tuple[Supervisor, Place | None] | None = None
+        self._planted: tuple[Supervisor, Place | None, Below] | None = None
         self._spec = tree
         self._grace = grace
-        self._numbers: dict[str, int] = {}
-        self._ended: list[Place] = []
+        self._begun_early = False
         self.closed = False
         self._name = name
         _open.add(self)
@@ -96,33 +91,37 @@ class Root:
         if show is not None:
             show.opened(self)
 
-    def _plant(self) -> tuple[Supervisor, Place | None]:
+    def _plant(self) -> tuple[Supervisor, Place | None, Below]:
         """Made when first needed: what a supervisor is made of is loaded while the helpers of the first child start."""
         from asyncproc._runtime.clock import LoopClock
+        from asyncproc._supervision.below import Below
         from asyncproc._supervision.supervisor import Supervisor
 
         spec = self._spec
         own = spec is not None and spec._asyncproc.kind in GROUPS
         root = spec if own and spec is not None else Concurrent(on_failure="continue")
         supervisor = Supervisor(self.loop, self.engine, LoopClock(self.loop), self._name, root, self._grace)
-        if spec is None or own:
-            return supervisor, supervisor.root if own else None
-        return supervisor, supervisor.add(spec, supervisor.root, spec._asyncproc.options.get("name", spec.made_name))
+        tree = supervisor.root if own else None
+        if spec is not None and not own:
+            tree = supervisor.add(spec, supervisor.root, spec._asyncproc.options.get("name", spec.made_name))
+        return supervisor, tree, Below(supervisor, supervisor.root, tree)
+
+    @property
+    def _planting(self) -> tuple[Supervisor, Place | None, Below]:
+        # By hand: a cached_property has one lock for all, which a fork of the host would find closed for ever.
+        if self._planted is None:
+            self._planted = self._plant()
+        return self._planted
 
     @property
     def supervisor(self) -> Supervisor:
         """Who runs the tree."""
-        # By hand: a cached_property has one lock for all, which a fork of the host would find closed for ever.
-        if self._planted is None:
-            self._planted = self._plant()
-        return self._planted[0]
+        return self._planting[0]
 
     @property
     def tree(self) -> Place | None:
         """What the owner runs; None when this root only holds what is started."""
-        if self._planted is None:
-            self._planted = self._plant()
-        return self._planted[1]
+        return self._planting[1]
 
     # --- running --------------------------------------------------------------------------------------------------------
 
@@ -134,6 +133,16 @@ class Root:
     def begin(self, place: Place, rounds: int | None = 1, binding: bool = True) -> None:
         self.supervisor.demand(RunAsked(place.id, rounds, binding))
 
+    def begin_tree(self, tree: Place) -> None:
+        """Begin the tree with the opening, before anybody has called for it to run."""
+        self._begun_early = True
+        self.begin(tree)
+
+    def took_over(self) -> bool:
+        """Whether the tree runs already, for whoever calls for it first."""
+        early, self._begun_early = self._begun_early, False
+        return early
+
     async def ended(self, place: Place, by: str) -> Exit:
         place.awaited = True
         try:
@@ -144,49 +153,10 @@ class Root:
         assert place.view.exit is not None
         return place.view.exit
 
-    def retire(self, place: Place) -> None:
-        """An ended node may be forgotten when others have come."""
-        self._ended.append(place)
-        if len(self._ended) > ENDED_KEPT:
-            kept = []
-            for old in self._ended[:-ENDED_KEPT]:
-                if self._may_forget(old):
-                    self.supervisor.forget(old)
-                elif old.id in self.supervisor.places:
-                    kept.append(old)
-            self._ended = kept + self._ended[-ENDED_KEPT:]
-
-    def _may_forget(self, place: Place) -> bool:
-        exit = place.view.exit
-        told = place.awaited or exit is None or not exit.failed
-        return place.id in self.supervisor.places and place.view.finished and told
-
-    def forget_ended(self) -> int:
-        """Forget every ended node below the root that was started, not planned."""
-        ended = [place for place in self.started if place.view.finished]
-        for place in ended:
-            self.supervisor.forget(place)
-        self._ended.clear()
-        return len(ended)
-
     @property
-    def started(self) -> list[Place]:
-        """What was started below the root, in order of start."""
-        planned = {member.id for member in self.supervisor.root.members}
-        places = self.supervisor.places
-        return [places[id] for id in self.supervisor.root.view.children if id not in planned and places[id] is not self.tree]
-
-    def free_name(self, made: str) -> str:
-        """A name for a node that nobody named: numbered when it is not alone."""
-        by_path, root = self.supervisor.by_path, self.supervisor.root.path
-        if f"{root}/{made}" not in by_path:
-            self._numbers.pop(made, None)
-            return made
-        number = self._numbers.get(made, 1) + 1
-        while f"{root}/{made}-{number}" in by_path:
-            number += 1
-        self._numbers[made] = number
-        return f"{made}-{number}"
+    def below(self) -> Below:
+        """What was started below the root."""
+        return self._planting[2]
 
     # --- ending ---------------------------------------------------------------------------------------------------------
 
@@ -207,7 +177,7 @@ class Root:
         self.supervisor.post(event())
         for place in places:
             await self.supervisor.until(place, lambda place=place: place.child is None)  # type: ignore[misc]  # bound now
-        for top in [self.tree, *self.started]:
+        for top in [self.tree, *self.below.places]:
             if top is not None and top.view.state not in (State.CREATED, State.ENDED):
                 await self.supervisor.until(top, lambda top=top: top.view.finished)  # type: ignore[misc]  # bound now
         return self._report(places, self.loop.time() - begun)
@@ -220,11 +190,8 @@ class Root:
 
     @property
     def stop_bound(self) -> float | None:
-        """Seconds that a stop takes at most, from the graces of what is there; None without end."""
-        graces = [place.view.plan.grace for place in self.supervisor.places.values() if not place.members]
-        if any(grace is None for grace in graces):
-            return None
-        return max((grace for grace in graces if grace is not None), default=0.0) + REAP
+        """Seconds that a stop takes at most, from the graces and the order of what is there; None without end."""
+        return self.supervisor.machine.stop_bound(self.supervisor.root.id)
 
     async def aclose(self) -> None:
         """End everything. Any task may call it, any number of times; a cancelled one too: then it is carried through first."""

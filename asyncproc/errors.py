@@ -154,6 +154,21 @@ class ChildSkipped(ChildError):
     """The child was never started; the text names the node that was the cause."""
 
 
+class RestartLimitReached(ChildError):
+    """A node failed more often than its restarts allow; ``__cause__`` is what the last failure was raised as, if it was.
+
+    Attributes:
+        exits: its failures, of a supervisor those of all its members, that counted, oldest first.
+    """
+
+    def __init__(self, message: str, exit: Exit | None = None, exits: tuple[Exit, ...] = ()) -> None:
+        super().__init__(message, exit)
+        self.exits = exits
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (str(self), self.exit, self.exits), {"__cause__": self.__cause__}
+
+
 class ChildTimeout(ChildError, TimeoutError):
     """The child did not end within its ``timeout``."""
 

@@ -12,9 +12,10 @@ from enum import Enum
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, get_args
 
+from asyncproc._core.backoff import Backoff
 from asyncproc._core.exit import Exit, Phase, Reason
 from asyncproc._core.supervision.event import Event, Timer
-from asyncproc._core.supervision.plan import Kind, Ladder, Plan
+from asyncproc._core.supervision.plan import AtLimit, AutoShutdown, Kind, Ladder, Plan, Restart, Strategy
 from asyncproc._core.value import Value, fields_of, names_of
 
 if TYPE_CHECKING:
@@ -121,6 +122,12 @@ _DECODERS: dict[str, Callable[[Any], Any]] = {
     "plan": _plan,
     "kind": Kind,
     "ladder": Ladder,
+    "restart": Restart,
+    "strategy": Strategy,
+    "at_limit": AtLimit,
+    "auto_shutdown": AutoShutdown,
+    "backoff": lambda record: Backoff(**record),
+    "needs": tuple,
     "members": lambda members: tuple(map(_plan, members)),
     "exit": _exit,
     "reason": Reason,

@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from asyncproc._core.backoff import Backoff
 from asyncproc._core.lifecycle.action import PHASES
 from asyncproc._core.names import name_fault
 from asyncproc.errors import Fault
 
 PROCESS, THREAD, COROUTINE, COMMAND = "process", "thread", "coroutine", "command"
-SEQUENTIAL, CONCURRENT = "sequential", "concurrent"
+SEQUENTIAL, CONCURRENT, SUPERVISOR = "sequential", "concurrent", "supervisor"
 LEAVES = frozenset({PROCESS, THREAD, COROUTINE, COMMAND})
 LOOPED = frozenset({PROCESS, THREAD, COROUTINE})
 OS = frozenset({PROCESS, COMMAND})
-GROUPS = frozenset({SEQUENTIAL, CONCURRENT})
+GROUPS = frozenset({SEQUENTIAL, CONCURRENT, SUPERVISOR})
 COMMANDS = frozenset({COMMAND})
 EVERY = LEAVES | GROUPS
+MEMBERS_ONLY = ("needs", "essential")
+"""What only a Supervisor can honour, of its members."""
 
 Check = Callable[[Any], str | None]
 """Takes a value, gives the rule that it breaks, or None."""
@@ -50,6 +53,14 @@ def _count(value: object) -> str | None:
 
 def _count_or_none(value: object) -> str | None:
     return None if value is None or _count(value) is None else "must be an int >= 0, or None for until stopped"
+
+
+def _count_or_no_limit(value: object) -> str | None:
+    return None if value is None or _count(value) is None else "must be an int >= 0, or None for no limit"
+
+
+def _above_zero(value: object) -> str | None:
+    return None if _is_number(value) and value > 0 else "must be > 0 seconds"  # type: ignore[operator]  # a number
 
 
 def _setup(value: object) -> str | None:
@@ -176,6 +187,32 @@ def _encoding(value: object) -> str | None:
     return None if value is None or isinstance(value, str) else "must be the name of an encoding, or None for bytes"
 
 
+def _restart(value: object) -> str | None:
+    well = callable(value) or (isinstance(value, str) and value in RESTARTS)
+    return None if well else f"must be one of {', '.join(map(repr, RESTARTS))}, or a callable that is given the Exit"
+
+
+RESTARTS = ("permanent", "transient", "temporary")
+
+
+def _backoff(value: object) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, Backoff):
+        return "must be a Backoff, or None for no delay"
+    for field in ("first", "cap", "stable_after"):
+        if rule := _seconds(getattr(value, field)):
+            return f"{field} {rule}"
+    if not _is_number(value.factor) or value.factor < 1:
+        return "factor must be >= 1"
+    return None if value.jitter in ("full", None) else "jitter must be 'full', or None"
+
+
+def _needs(value: object) -> str | None:
+    well = not isinstance(value, str | bytes) and isinstance(value, Collection) and all(isinstance(name, str) for name in value)
+    return None if well else "must be a sequence of names of siblings"
+
+
 _OUTPUTS = ("capture", "tee", "inherit", "null")
 
 HONOURED: dict[str, tuple[Collection[str], Check]] = {
@@ -210,12 +247,21 @@ HONOURED: dict[str, tuple[Collection[str], Check]] = {
     "ok_codes": (COMMANDS, _codes),
     "stop_signal": (COMMANDS, _signal),
     "max_output": (COMMANDS, _positive),
-    "on_failure": (GROUPS, _one_of("stop", "continue")),
-    "limit": ({CONCURRENT}, _positive_or_none),
+    "restart": (EVERY, _restart),
+    "backoff": (EVERY, _backoff),
+    "needs": (EVERY, _needs),
+    "essential": (EVERY, _flag),
+    "on_failure": (GROUPS - {SUPERVISOR}, _one_of("stop", "continue")),
+    "limit": ({CONCURRENT, SUPERVISOR}, _positive_or_none),
+    "strategy": ({SUPERVISOR}, _one_of("one_for_one", "one_for_all", "rest_for_one")),
+    "intensity": ({SUPERVISOR}, _count_or_no_limit),
+    "period": ({SUPERVISOR}, _above_zero),
+    "at_limit": ({SUPERVISOR}, _one_of("escalate", "stay", "pause")),
+    "auto_shutdown": ({SUPERVISOR}, _one_of(None, "any", "all")),
 }
 
 NOT_YET: dict[str, Collection[str]] = {
-    **dict.fromkeys(("backoff", "needs", "essential", "alive", "resources", "schedule", "watch", "engine"), EVERY),
+    **dict.fromkeys(("alive", "resources", "schedule", "watch", "engine"), EVERY),
     "ready": EVERY - LOOPED,
     "heartbeat": LOOPED,
     **dict.fromkeys(("user", "group", "max_memory", "trust"), OS),
@@ -224,7 +270,6 @@ NOT_YET: dict[str, Collection[str]] = {
 """Options of the contract that this version refuses, by kind: never taken and forgotten."""
 
 ONLY_VALUE: dict[str, tuple[Collection[str], object]] = {
-    "restart": (EVERY, "temporary"),
     "lag": ({CONCURRENT}, 0),
 }
 """Options of which this version supports their default alone."""

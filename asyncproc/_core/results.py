@@ -114,7 +114,7 @@ class Results(Mapping[str, Any]):
 
 
 def _only_members_fail(path: str, exit: Exit, groups: set[str]) -> bool:
-    return path in groups and exit.reason is Reason.CRASHED
+    return path in groups and exit.reason is Reason.CRASHED and exit.error is None
 
 
 def failure_of(exit: Exit) -> BaseException:

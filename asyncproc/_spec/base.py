@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeAlias
 
 from asyncproc._core.exit import Exit
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import TypeVar
 
+    from asyncproc._core.backoff import Backoff
     from asyncproc._supervision.handle import Handle
 
     T_co = TypeVar("T_co", default=Any, covariant=True)
@@ -39,6 +40,9 @@ class Options(TypedDict, total=False):
     name: str
     scale: int
     restart: Restart
+    backoff: Backoff | None
+    needs: Sequence[str]
+    essential: bool
     start_timeout: float | None
     timeout: float | None
     grace: float | None

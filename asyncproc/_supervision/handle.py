@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Generator, Sequence
+from collections.abc import AsyncIterator, Generator
 from typing import TYPE_CHECKING, Any, Generic, Self, cast
 
 from asyncproc._core import options as kinds
 from asyncproc._core.exit import Exit, Phase, Reason
 from asyncproc._core.lifecycle.loop_times import LoopReport
-from asyncproc._core.results import Results
-from asyncproc._core.supervision.event import OWN, KillAsked, RunAsked, StopAsked
+from asyncproc._core.supervision.event import OWN, KillAsked, RestartAsked, StopAsked
 from asyncproc._core.supervision.state import State
 from asyncproc._core.transition import Transition
 from asyncproc._spec.base import Spec
+from asyncproc._supervision.bounded import end_place
+from asyncproc._supervision.events import Events
 from asyncproc._supervision.gate import BeforeLoop, hold_of, next_step
 from asyncproc._supervision.outcome import error_of, results_of
-from asyncproc.errors import StartFailed, StateError
+from asyncproc.errors import Fault, SpecError, StartFailed, StateError
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
 
+    from asyncproc._core.supervision.record import NodeView
     from asyncproc._supervision.mail import Mail
     from asyncproc._supervision.place import Place
     from asyncproc._supervision.supervisor import Supervisor
@@ -31,9 +32,6 @@ else:
     from typing import TypeVar
 
     T_co = TypeVar("T_co", covariant=True)
-
-EVENTS_KEPT = 1000
-"""Transitions that a slow reader of ``events()`` may lag behind; what is older is dropped, and counted."""
 
 
 class Handle(Generic[T_co]):
@@ -157,7 +155,11 @@ class Handle(Generic[T_co]):
             await self._supervisor.until(place, lambda: place.view.ready or place.view.finished)
         finally:
             place.starting = False
-        exit = place.view.exit
+        self._raise_start_failure()
+
+    def _raise_start_failure(self) -> None:
+        place = self._place
+        exit = None if place.view.state in (State.RUNNING, State.STARTING) else place.view.exit
         unsaid = place.spec._asyncproc.options.get("ready") is not None and not place.said_ready
         if exit is None or ((place.view.ready or exit.reason is Reason.FINISHED) and not unsaid):
             return
@@ -167,7 +169,7 @@ class Handle(Generic[T_co]):
             if unsaid:
                 raise StartFailed(f"{_start_text(exit)} (it never called ready())", exit)
             return
-        if not exit.failed:
+        if not exit.failed or isinstance(error, StartFailed):  # a supervisor has said which member it was
             raise error
         raise StartFailed(_start_text(exit), exit) from error
 
@@ -225,18 +227,30 @@ class Handle(Generic[T_co]):
         self._supervisor.post(StopAsked(self._place.id, None, "handle.rejoin()"))
 
     async def restart(self) -> None:
-        """Start it (again): one that runs is stopped first. Returns when the new incarnation is ready.
+        """Start it (again): one that runs is stopped first, one in backoff does not wait. Returns when the new one is ready.
+
+        It counts for no limit, and whatever else is under way with the node gives way to it.
 
         Raises:
-            StartFailed: it ended badly before it was ready. StateError: its group does not run.
+            StartFailed: it ended badly before it was ready. StateError: its group does not run, or ends.
         """
         self._require_loop()
+        place, view = self._place, self._place.view
+        if place.hold is not None:
+            await self._end_held()
+            place.hold.begin()
+        before = view.incarnation
+        self._supervisor.demand(RestartAsked(place.id, "handle.restart()"))
+        place.starting = True
+        try:
+            await self._supervisor.until(place, lambda: (view.incarnation > before and _has_come_far(view)) or view.finished)
+        finally:
+            place.starting = False
+        self._raise_start_failure()
+
+    async def _end_held(self) -> None:
         if not self._place.view.idle:
             await self.stop()
-        if self._place.hold is not None:
-            self._place.hold.begin()
-        self._supervisor.demand(RunAsked(self._place.id))
-        await self.wait_ready()
 
     def signal(self, number: str | int) -> None:
         """Send a signal to its process.
@@ -248,7 +262,6 @@ class Handle(Generic[T_co]):
         if child is None or child.pid is None:
             raise StateError(f"node {self.path}: has no process to send a signal to, it is {self.state.value}")
         from asyncproc._spec.command import signal_number
-        from asyncproc.errors import Fault, SpecError
 
         try:
             found = signal_number(number)
@@ -343,29 +356,6 @@ class Handle(Generic[T_co]):
         require_loop(self._supervisor.loop, f"node {self.path}")
 
 
-class Group(Handle[Results]):
-    """A group that runs."""
-
-    __slots__ = ()
-
-    @property
-    def children(self) -> Sequence[Handle[Any]]:
-        """The nodes directly below it, in order."""
-        places = self._supervisor.places
-        return [handle_of(self._supervisor, places[id]) for id in self._place.view.children]
-
-    @property
-    def running(self) -> int:
-        """How many of them have not ended and have begun."""
-        return sum(child.state not in (State.CREATED, State.WAITING, State.ENDED) for child in self.children)
-
-
-def handle_of(supervisor: Supervisor, place: Place) -> Handle[Any]:
-    """The handle of a place; equal for the same node."""
-    kind = Group if place.spec._asyncproc.kind in kinds.GROUPS else Handle
-    return kind(supervisor, place)
-
-
 def require_loop(loop: asyncio.AbstractEventLoop, what: str) -> None:
     """Raise StateError where another loop runs than the one that this belongs to."""
     if asyncio.get_running_loop() is not loop:
@@ -374,8 +364,6 @@ def require_loop(loop: asyncio.AbstractEventLoop, what: str) -> None:
 
 def check_grace(path: str, grace: float | None) -> float | None:
     """A grace as it was given, checked."""
-    from asyncproc.errors import Fault, SpecError
-
     # By identity: a -1.0 of the user's is a mistake.
     if (
         grace is not None
@@ -392,51 +380,16 @@ def _start_text(exit: Exit) -> str:
     return f"{text}\nlast lines of its standard error:\n{tail}" if tail else text
 
 
-class Events:
-    """A subscription to transitions: bounded, in order; a slow reader loses the oldest and is told how many.
+def _has_come_far(view: NodeView) -> bool:
+    """Whether the present start has come to something: it is ready, or has failed."""
+    return view.ready or view.state in (State.BACKOFF, State.ENDED)
 
-    Attributes:
-        dropped: transitions that this reader was too slow for.
-    """
 
-    def __init__(self, supervisor: Supervisor, wanted: Callable[[Transition], bool], over: Callable[[], bool]) -> None:
-        self._supervisor = supervisor
-        self._wanted = wanted
-        self._over = over
-        self._kept: deque[Transition] = deque()
-        self._waiting: asyncio.Future[None] | None = None
-        self._open = True
-        self.dropped = 0
-        supervisor.subscribers.append(self._take)
-
-    def _take(self, transition: Transition) -> None:
-        if not self._wanted(transition):
-            return
-        if len(self._kept) >= EVENTS_KEPT:
-            self._kept.popleft()
-            self.dropped += 1
-        self._kept.append(transition)
-        self.wake()
-
-    def wake(self) -> None:
-        if self._waiting is not None and not self._waiting.done():
-            self._waiting.set_result(None)
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Transition:
-        while not self._kept:
-            if not self._open or self._over():
-                await self.aclose()
-                raise StopAsyncIteration
-            self._waiting = asyncio.get_running_loop().create_future()
-            await self._waiting
-        return self._kept.popleft()
-
-    async def aclose(self) -> None:
-        """End the subscription."""
-        self._open = False
-        if self._take in self._supervisor.subscribers:
-            self._supervisor.subscribers.remove(self._take)
-        self.wake()
+async def started(handle: Handle[Any]) -> None:
+    """Wait until what was begun is ready; a cancellation ends it first."""
+    try:
+        await handle.wait_ready()
+    except asyncio.CancelledError:
+        handle._place.awaited = True
+        await end_place(handle._supervisor, handle._place, "a cancelled start()")
+        raise

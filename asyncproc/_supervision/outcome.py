@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from asyncproc._core import options as kinds
 from asyncproc._core.exit import Exit, Reason
 from asyncproc._core.results import Results, failure_of, group_failure
+from asyncproc._core.supervision.restart import limit_error
 from asyncproc.errors import CommandError
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 def error_of(place: Place, exit: Exit) -> BaseException | None:
     """What ``await handle`` raises for this end; None when it gives a result."""
+    if place.view.spent and place.view.exit is exit:
+        return limit_error(place.path, place.limits, place.view.spent)
     if place.spec._asyncproc.kind in kinds.GROUPS:
         return _group_error(place, exit)
     if exit.ok:
@@ -27,6 +30,10 @@ def error_of(place: Place, exit: Exit) -> BaseException | None:
 def _group_error(place: Place, exit: Exit) -> BaseException | None:
     if exit.reason in (Reason.FINISHED, Reason.STOPPED):
         return None
+    if exit.error is not None:  # a supervisor's own
+        return exit.error
+    if place.view.culprit is not None:
+        return _failure_below(place.member(place.view.culprit))
     if exit.reason is Reason.CRASHED:
         return group_failure(exit.path, [error for member in place.members if (error := _failure_below(member)) is not None])
     return failure_of(exit)
@@ -94,6 +101,8 @@ class _Found:
             self.exits[path] = exit
             if exit.reason is not Reason.SKIPPED:
                 self.values[path] = below.results()
+            if exit.error is not None:
+                self.errors[path] = exit.error
         for mine, theirs in ((self.values, below.values), (self.exits, below.exits), (self.errors, below.errors)):
             for relative, found in theirs.items():
                 mine[f"{path}/{relative}"] = found  # type: ignore[assignment]  # the same kind of value in both

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from asyncproc._core.supervision.event import Acknowledged, Exited, NodeId, Readied, Spawned, Timer
+from asyncproc._core.supervision.plan import Kind
 from asyncproc._ipc.frame import NAMESPACE
 from asyncproc._supervision.mail import Mail
 from asyncproc.errors import StateError
@@ -13,8 +14,10 @@ from asyncproc.errors import StateError
 if TYPE_CHECKING:
     from asyncproc._core.exit import Exit
     from asyncproc._core.lifecycle.loop_times import LoopReport
+    from asyncproc._core.supervision.plan import Plan
     from asyncproc._core.supervision.record import NodeView
     from asyncproc._spec.base import Spec
+    from asyncproc._supervision.below import Below
     from asyncproc._supervision.gate import Hold
     from asyncproc._supervision.supervisor import Supervisor
     from asyncproc.abc import Alarm, Child, Question
@@ -24,9 +27,8 @@ class Place:
     """One node."""
 
     __slots__ = (
-        "awaited", "callbacks", "child", "hold", "id", "left", "level", "mail", "members", "parent", "path", "report", "result",
-        "said_ready", "spec",
-        "starting", "timers", "view", "waiting",
+        "awaited", "below", "callbacks", "child", "hold", "id", "joined", "left", "level", "mail", "members", "parent", "path",
+        "report", "restart_at", "result", "said_ready", "spec", "starting", "timers", "view", "waiting",
     )  # fmt: skip
 
     def __init__(self, id: NodeId, spec: Spec[Any], path: str, level: int, view: NodeView, parent: Place | None) -> None:
@@ -47,8 +49,21 @@ class Place:
         self.mail: Mail | None = None
         self.hold: Hold | None = None  # of one that its parent holds at each phase
         self.report: LoopReport | None = None  # the last that its child has told
+        self.below: Below | None = None  # what was started below it, once something was
+        self.joined = False  # it became a member of its supervisor when that ran
+        self.restart_at: float | None = None  # when it will be started again, the manager's clock; while it is in BACKOFF
         self.timers: dict[Timer, Alarm] = {}
         self.waiting: list[Callable[[], bool]] = []
+
+    @property
+    def limits(self) -> Plan:
+        """Whose limit its restarts count for: its supervisor's, or its own."""
+        supervised = self.parent is not None and self in self.parent.members and self.parent.view.plan.kind is Kind.SUPERVISOR
+        return self.parent.view.plan if supervised and self.parent is not None else self.view.plan
+
+    def member(self, id: NodeId) -> Place:
+        """One of its members."""
+        return next(member for member in self.members if member.id == id)
 
     def mailbox(self) -> Mail:
         """Its mail, made on first use."""

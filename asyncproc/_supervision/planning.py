@@ -2,54 +2,95 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from asyncproc._core import options as kinds
-from asyncproc._core.supervision.plan import Kind, Ladder, Plan
+from asyncproc._core.backoff import Backoff
+from asyncproc._core.supervision.plan import AtLimit, AutoShutdown, Kind, Ladder, Plan, Restart, Strategy
 from asyncproc._spec.base import Spec
 from asyncproc._spec.group import members_of
 from asyncproc._spec.leaf import missing_faults
 from asyncproc.errors import Fault
 
-_KIND = {kinds.SEQUENTIAL: Kind.SEQUENTIAL, kinds.CONCURRENT: Kind.CONCURRENT}
+_KIND = {kinds.SEQUENTIAL: Kind.SEQUENTIAL, kinds.CONCURRENT: Kind.CONCURRENT, kinds.SUPERVISOR: Kind.SUPERVISOR}
 _LADDER = {
     kinds.PROCESS: Ladder.PYTHON,
     kinds.COMMAND: Ladder.COMMAND,
     kinds.THREAD: Ladder.TASK,
     kinds.COROUTINE: Ladder.TASK,
 }
+_DEFAULT_BACKOFF = Backoff()
 
 
-def plan_of(spec: Spec[Any], name: str, grace: float | None, held: bool = False) -> Plan:
+def plan_of(
+    spec: Spec[Any],
+    name: str,
+    grace: float | None,
+    *,
+    held: bool = False,
+    supervised: bool = False,
+    backoff: Backoff | None = _DEFAULT_BACKOFF,
+) -> Plan:
     """The plan of a spec and all below it.
 
     Args:
         name: what the node is called.
-        grace: for nodes that do not say their own.
+        grace, backoff: for nodes that do not say their own.
         held: whether its parent holds it at each phase.
+        supervised: whether it is a member of a supervisor.
     """
     described = spec._asyncproc
     options = described.options
     grace = options.get("grace", grace)
-    if described.kind in _KIND:
+    shared = {
+        "grace": grace,
+        "timeout": options.get("timeout"),
+        "restart": _restart(options, supervised),
+        "needs": tuple(options.get("needs", ())),
+        "essential": options.get("essential", False),
+    }
+    if described.kind not in _KIND:
         return Plan(
             name,
-            _KIND[described.kind],
-            tuple(plan_of(member, member_name, grace) for member_name, member in members_of(spec)),
-            grace=grace,
-            timeout=options.get("timeout"),
-            limit=options.get("limit"),
-            continues=options.get("on_failure", "stop") == "continue",
+            ladder=_LADDER[described.kind],
+            start_timeout=options.get("start_timeout", 30.0),
+            join_in=options.get("join_in"),
+            held=held,
+            backoff=options.get("backoff", backoff),
+            **shared,
         )
+    # A group's own restarts are as its parent says: what it says of delays is for its members.
+    below = options.get("backoff", backoff)
+    supervises = described.kind == kinds.SUPERVISOR
+    members = tuple(
+        plan_of(member, member_name, grace, supervised=supervises, backoff=below) for member_name, member in members_of(spec)
+    )
     return Plan(
         name,
-        ladder=_LADDER[described.kind],
-        grace=grace,
-        start_timeout=options.get("start_timeout", 30.0),
-        timeout=options.get("timeout"),
-        join_in=options.get("join_in"),
-        held=held,
+        _KIND[described.kind],
+        members,
+        limit=options.get("limit"),
+        continues=supervises or options.get("on_failure", "stop") == "continue",
+        backoff=backoff,
+        **shared,
+        **(_supervision(options) if supervises else {}),
     )
+
+
+def _restart(options: Mapping[str, Any], supervised: bool) -> Restart:
+    restart = options.get("restart", "permanent" if supervised else "temporary")
+    return Restart(restart) if isinstance(restart, str) else Restart.JUDGED
+
+
+def _supervision(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "strategy": Strategy(options["strategy"]),
+        "intensity": options["intensity"],
+        "period": options["period"],
+        "at_limit": AtLimit(options["at_limit"]),
+        "auto_shutdown": AutoShutdown(options["auto_shutdown"] or "any"),
+    }
 
 
 def tree_faults(spec: Spec[Any], path: str) -> list[Fault]:

@@ -14,19 +14,35 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, assert_never
 
 from asyncproc._core import options as kinds
-from asyncproc._core.supervision.action import Abandon, Action, Finish, Move, Ready, Rung, Start, Stop, Wait
-from asyncproc._core.supervision.event import Added, Event, Forgotten, NodeId, RunAsked, Timer, TimerFired
+from asyncproc._core.supervision.action import Abandon, Action, Finish, Judge, Move, Ready, Rung, Start, Stop, Wait
+from asyncproc._core.supervision.event import (
+    Added,
+    Event,
+    Forgotten,
+    Judged,
+    LimitSet,
+    NodeId,
+    RestartAsked,
+    RunAsked,
+    Timer,
+    TimerFired,
+)
 from asyncproc._core.supervision.machine import TreeMachine
+from asyncproc._core.supervision.record import LIVE
 from asyncproc._core.supervision.state import State
 from asyncproc._core.transition import Transition
 from asyncproc._ipc.frame import GATES
 from asyncproc._spec.group import members_of
+from asyncproc._supervision.crash_log import CrashLog
 from asyncproc._supervision.gate import Gates, Hold
 from asyncproc._supervision.place import Incarnation, Place
 from asyncproc._supervision.planning import plan_of
 from asyncproc.abc import Order
 
 if TYPE_CHECKING:
+    from asyncproc._core.backoff import Backoff
+    from asyncproc._core.exit import Exit
+    from asyncproc._core.supervision.plan import Plan
     from asyncproc._spec.base import Spec
     from asyncproc.abc import Clock, Engine, Service, Subscriber
 
@@ -73,7 +89,8 @@ class Supervisor:
         self._working = False
         self._next_id = 0
         self._hooks: set[asyncio.Task[None]] = set()
-        self.root = self._add(root, None, name, -1)
+        self._crashes = CrashLog(clock, name)
+        self.root = self._add(root, None, plan_of(root, name, grace), -1)
 
     # --- the mailbox ----------------------------------------------------------------------------------------------------
 
@@ -82,7 +99,7 @@ class Supervisor:
         self._mailbox.append(event)
         self._work()
 
-    def demand(self, event: RunAsked | Added | Forgotten) -> None:
+    def demand(self, event: RunAsked | RestartAsked | LimitSet | Added | Forgotten) -> None:
         """Take in what a caller wants, at once: what the machine refuses is raised here, and has changed nothing."""
         self._handle(event)
         self._work()
@@ -109,20 +126,30 @@ class Supervisor:
 
     # --- the tree -------------------------------------------------------------------------------------------------------
 
-    def add(self, spec: Spec[Any], parent: Place, name: str, held: bool = False) -> Place:
-        """Put a new subtree below *parent*; *held*: it is a leaf whose phases wait for gates."""
-        level = 0 if parent is self.root else parent.level + 1
-        place = self._add(spec, parent, name, level, held)
+    def add(self, spec: Spec[Any], parent: Place, name: str, held: bool = False, *, joins: bool = False) -> Place:
+        """Put a new subtree below *parent*.
+
+        Args:
+            held: it is a leaf whose phases wait for gates.
+            joins: it becomes a member of *parent*, a supervisor, as if it had been planned.
+        """
+        level = 0 if parent is self.root and not joins else parent.level + 1
+        grace = parent.view.plan.grace if joins else self.grace
+        plan = plan_of(spec, name, grace, held=held, supervised=joins, **({"backoff": _backoff_below(parent)} if joins else {}))
+        place = self._add(spec, parent, plan, level, joins=joins)
         if held:
             place.hold = Hold(self, place)
+        if joins:
+            place.joined = True
+            parent.members.append(place)
         return place
 
-    def _add(self, spec: Spec[Any], parent: Place | None, name: str, level: int, held: bool = False) -> Place:
-        plan = plan_of(spec, name, self.grace, held)
+    def _add(self, spec: Spec[Any], parent: Place | None, plan: Plan, level: int, *, joins: bool = False) -> Place:
         first = NodeId(self._next_id)
         self._next_id += plan.size
-        self.demand(Added(first, None if parent is None else parent.id, plan))
-        return self._settle_in(spec, first, parent, name, max(level, 0), {})[0]
+        self.demand(Added(first, None if parent is None else parent.id, plan, joins))
+        inherited = _callbacks_below(parent) if joins else {}
+        return self._settle_in(spec, first, parent, plan.name, max(level, 0), inherited)[0]
 
     def _settle_in(
         self, spec: Spec[Any], id: NodeId, parent: Place | None, name: str, level: int, inherited: dict[str, Any]
@@ -149,6 +176,8 @@ class Supervisor:
             gone = self.places.pop(view.id)
             if self.by_path.get(gone.path) is gone:
                 del self.by_path[gone.path]
+        if place.parent is not None and place in place.parent.members:
+            place.parent.members.remove(place)
         self.demand(Forgotten(place.id))
 
     # --- deeds ----------------------------------------------------------------------------------------------------------
@@ -171,6 +200,8 @@ class Supervisor:
                     place.child.abandon()
             case Wait():
                 self._wait(place, action)
+            case Judge():
+                self.post(Judged(action.node, action.incarnation, _judgement(place, action.exit)))
             case Move():
                 self._move(place, action)
             case Ready():
@@ -195,7 +226,11 @@ class Supervisor:
     def _wait(self, place: Place, action: Wait) -> None:
         self._cancel_timer(place, action.timer)
         fired = TimerFired(action.node, action.incarnation, action.timer, action.serial)
-        place.timers[action.timer] = self.clock.call_at(action.at, self.post, fired)
+        at = action.at if action.latest is None else _drawn(action.at, action.latest)
+        if action.timer is Timer.BACKOFF:
+            place.restart_at = at
+            self.wake(place)
+        place.timers[action.timer] = self.clock.call_at(at, self.post, fired)
 
     def _cancel_timer(self, place: Place, timer: Timer) -> None:
         pending = place.timers.pop(timer, None)
@@ -203,7 +238,8 @@ class Supervisor:
             pending.cancel()
 
     def _move(self, place: Place, move: Move) -> None:
-        if move.after is State.ENDED:
+        place.restart_at = None
+        if move.exit is not None:
             place.cancel_timers()
             place.child = None
             if place.mail is not None:
@@ -214,9 +250,12 @@ class Supervisor:
                 subscriber(transition)
         if move.before is State.STARTING and move.after is State.RUNNING:
             self._call_back(place, "started")
-        if move.after is State.ENDED and move.incarnation:
+        if move.exit is not None and move.before in LIVE:
             self._call_back(place, "ended")
+            self._crashes.note(place, move)
         self.wake(place)
+        if place.parent is not None:
+            self.wake(place.parent)
 
     def _finish(self, place: Place) -> None:
         exit = place.view.exit
@@ -228,8 +267,8 @@ class Supervisor:
         self.wake(place)
 
     def _was_started(self, place: Place) -> bool:
-        """Whether somebody started it; what a plan's member fails by comes out of the run."""
-        return place.parent is self.root and place not in self.root.members
+        """Whether somebody started it; what a plan's member fails by comes out of the run, or the crash log has told it."""
+        return place.parent is not None and place not in place.parent.members
 
     # --- who waits ------------------------------------------------------------------------------------------------------
 
@@ -260,7 +299,7 @@ class Supervisor:
     def _call_back(self, place: Place, word: str) -> None:
         if place.callbacks is None or word not in place.callbacks:
             return
-        from asyncproc._supervision.handle import handle_of
+        from asyncproc._supervision.group import handle_of
 
         try:
             answer = place.callbacks[word](handle_of(self, place))
@@ -273,11 +312,43 @@ class Supervisor:
 
     async def aclose(self) -> None:
         """Wait for callbacks that are under way; each has its limit."""
+        self._crashes.close()
         if self._hooks:
             await asyncio.wait(self._hooks)
 
 
 _CALLBACKS = ("starting", "started", "ended")
+
+
+def _callbacks_below(parent: Place | None) -> dict[str, Any]:
+    """The defaults that a group gives its members, its own and those of the groups around it."""
+    found: dict[str, Any] = {}
+    while parent is not None:
+        options = parent.spec._asyncproc.options
+        found = {**{word: options[word] for word in _CALLBACKS if options.get(word)}, **found}
+        parent = parent.parent
+    return found
+
+
+def _backoff_below(parent: Place) -> Backoff | None:
+    """As :func:`plan_of` hands it down."""
+    found: Backoff | None = parent.spec._asyncproc.options.get("backoff", parent.view.plan.backoff)
+    return found
+
+
+def _drawn(low: float, high: float) -> float:
+    # Not the common generator: hosts that seed it alike would restart all that they have at the same times.
+    from random import SystemRandom
+
+    return SystemRandom().uniform(low, high)
+
+
+def _judgement(place: Place, exit: Exit) -> bool:
+    try:
+        return bool(place.spec._asyncproc.options["restart"](exit))
+    except Exception:
+        log.exception("%s: its restart predicate failed; a failure is followed by a restart", place.path)
+        return exit.failed
 
 
 async def _bounded(answer: Any, what: str) -> None:

@@ -10,7 +10,7 @@ from asyncproc._core.exit import Exit, Phase
 from asyncproc._core.results import Results
 from asyncproc._core.supervision.state import State
 from asyncproc._spec.base import Spec
-from asyncproc._supervision.handle import Group as AsyncGroup
+from asyncproc._supervision.group import Group as AsyncGroup
 from asyncproc._supervision.handle import Handle as AsyncHandle
 from asyncproc.blocking.face import Face, asked, awaited, iterated
 from asyncproc.blocking.portal import Portal
@@ -196,6 +196,26 @@ class Group(Handle[Results]):
     def running(self) -> int:
         """How many of them have not ended and have begun."""
         return self._ask("running", lambda: self._inner.running)
+
+    @property
+    def limit(self) -> int | None:
+        """How many of its children live at once, of a Supervisor those that were started; None for all. It can be set."""
+        return self._ask("limit", lambda: self._inner.limit)
+
+    @limit.setter
+    def limit(self, limit: int | None) -> None:
+        self._ask("limit", lambda: setattr(self._inner, "limit", limit))
+
+    def start(self, spec: Any, *, name: str | None = None, replace: bool = False, timeout: float | None = None) -> Handle[Any]:
+        """Begin *spec* below this group and return when it is ready. As on the async one; a TimeoutError ends it."""
+        start = partial(self._inner.start, spec, name=name, replace=replace)
+        return faced(self._await("start()", start, timeout=timeout, ends=True), self._portal)
+
+    remove = awaited(AsyncGroup.remove)
+    scale = awaited(AsyncGroup.scale)
+    rolling_restart = awaited(AsyncGroup.rolling_restart)
+    wait_below = awaited(AsyncGroup.wait_below)
+    wait_idle = awaited(AsyncGroup.wait_idle)
 
 
 def faced(inner: AsyncHandle[T_co], portal: Portal | None) -> Handle[T_co]:

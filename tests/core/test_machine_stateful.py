@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from asyncproc._core import journal
+from asyncproc._core.backoff import Backoff
 from asyncproc._core.exit import Exit, Reason
-from asyncproc._core.supervision.action import Abandon, Finish, Move, Ready, Rung, Start, Stop, Wait
+from asyncproc._core.supervision.action import Abandon, Finish, Judge, Move, Ready, Rung, Start, Stop, Wait
 from asyncproc._core.supervision.event import (
     OWN,
     Acknowledged,
@@ -25,10 +26,13 @@ from asyncproc._core.supervision.event import (
     Condemned,
     Exited,
     Forgotten,
+    Judged,
     KillAsked,
+    LimitSet,
     NodeId,
     Readied,
     Released,
+    RestartAsked,
     RunAsked,
     Spawned,
     StopAsked,
@@ -36,7 +40,7 @@ from asyncproc._core.supervision.event import (
     TimerFired,
 )
 from asyncproc._core.supervision.machine import TreeMachine
-from asyncproc._core.supervision.plan import Kind, Ladder, Plan
+from asyncproc._core.supervision.plan import AtLimit, AutoShutdown, Kind, Ladder, Plan, Restart, Strategy
 from asyncproc._core.supervision.record import LIVE
 from asyncproc._core.supervision.state import MOVES, State
 from asyncproc._core.value import replaced
@@ -50,7 +54,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 EXAMPLES = 120
 RUNGS = list(Rung)
-LATER = {State.PAUSED, State.BACKOFF}
+LATER = {State.PAUSED}
 LEGAL = {(before, after) for before, afters in MOVES.items() for after in afters} - {(s, s) for s in LATER}
 REACHED: set[tuple[State, State]] = set()
 
@@ -58,6 +62,17 @@ OPTIONS = {
     "grace": st.sampled_from([5.0, 0.0, 0.4, None]),
     "timeout": st.sampled_from([None, None, 3.0]),
     "continues": st.booleans(),
+    "restart": st.sampled_from([Restart.TEMPORARY, Restart.TEMPORARY, Restart.TRANSIENT, Restart.PERMANENT, Restart.JUDGED]),
+    "backoff": st.sampled_from([None, Backoff(1.0, 4.0, stable_after=3.0)]),
+    "essential": st.sampled_from([False, False, False, True]),
+    "intensity": st.sampled_from([0, 1, 3]),
+}
+SUPERVISION = {
+    "strategy": st.sampled_from(Strategy),
+    "at_limit": st.sampled_from(AtLimit),
+    "auto_shutdown": st.sampled_from(AutoShutdown),
+    "limit": st.sampled_from([None, 1, 2]),
+    "period": st.sampled_from([5.0, 1000.0]),
 }
 LEAVES = st.builds(
     Plan,
@@ -70,9 +85,14 @@ LEAVES = st.builds(
 )
 
 
-def named(plan: Plan, name: str) -> Plan:
-    members = tuple(named(member, f"{name}{number}") for number, member in enumerate(plan.members))
-    return replaced(plan, name=name, members=members)
+def named(plan: Plan, name: str, needs: tuple[str, ...] = ()) -> Plan:
+    """With names, and below supervisors with needs: of about half of those, some earlier siblings."""
+    dag = plan.kind is Kind.SUPERVISOR and bool(plan.limit)
+    members: list[Plan] = []
+    for number, member in enumerate(plan.members):
+        wanted = tuple(each.name for each in members if dag and (len(each.members) + number) % 2)
+        members.append(named(member, f"{name}{number}", wanted))
+    return replaced(plan, name=name, members=tuple(members), needs=needs)
 
 
 def groups(below: st.SearchStrategy[Plan]) -> st.SearchStrategy[Plan]:
@@ -80,6 +100,12 @@ def groups(below: st.SearchStrategy[Plan]) -> st.SearchStrategy[Plan]:
     return st.one_of(
         st.builds(Plan, st.just(""), st.just(Kind.SEQUENTIAL), members, **OPTIONS),
         st.builds(Plan, st.just(""), st.just(Kind.CONCURRENT), members, limit=st.sampled_from([None, 1, 2]), **OPTIONS),
+        st.builds(
+            Plan, st.just(""), st.just(Kind.SUPERVISOR), members, **{**OPTIONS, **SUPERVISION, "continues": st.just(True)}
+        ),
+        st.builds(
+            Plan, st.just(""), st.just(Kind.SUPERVISOR), members, **{**OPTIONS, **SUPERVISION, "continues": st.just(True)}
+        ),
     )
 
 
@@ -119,6 +145,7 @@ class World(RuleBasedStateMachine):
         self.machine = TreeMachine()
         self.now = 0.0
         self.count = 0
+        self.broken = False
         self.journal: list[tuple[float, Event, list[Action]]] = []
         self.children: dict[NodeId, Child] = {}
         self.incarnations: dict[NodeId, int] = {}
@@ -131,6 +158,10 @@ class World(RuleBasedStateMachine):
         self.alone: set[NodeId] = set()  # asked to run on their own, not with their group
         self.endless: set[NodeId] = set()  # asked to run without end
         self.once: set[NodeId] = set()  # in a run of one round: their end is for good
+        self.anew: set[NodeId] = set()  # asked to be restarted with what is around them
+        self.joined: set[NodeId] = set()  # members that their supervisors did not plan
+        self.undecided: list[Judge] = []
+        self.failures: dict[NodeId, list[float]] = {}  # by supervisor: those that a restart followed
 
     # What happens.
 
@@ -142,6 +173,42 @@ class World(RuleBasedStateMachine):
     @precondition(lambda self: self.count < 40)
     def is_added(self, pick: int, plan: Plan) -> None:
         self.add(self.pick(self.nodes(), pick).id, named(plan, f"g{self.count}"))
+
+    @rule(pick=PICK, plan=LEAVES | groups(LEAVES))
+    @precondition(lambda self: self.count < 40 and self.supervisors())
+    def joins(self, pick: int, plan: Plan) -> None:
+        supervisor = self.pick(self.supervisors(), pick)
+        id = NodeId(self.count)
+        self.add(supervisor.id, named(plan, f"j{id}"), joins=True)
+        self.run(self.machine.node(id), 1, True)
+
+    @rule(pick=PICK)
+    def is_asked_to_restart(self, pick: int) -> None:
+        node = self.pick(self.nodes(), pick)
+        event = RestartAsked(node.id, "world")
+        if any(group.state is State.STOPPING for group in self.groups(node)):
+            self.refuses(event)
+            return
+        if node.state in LIVE | {State.BACKOFF, State.WAITING}:
+            self.barred -= {each.id for each in self.planned(node)}
+            self.anew |= {each.id for each in self.planned(node)}
+            self.tell(event)
+        elif all(each.idle for each in self.planned(node)):
+            self.asks_to_run(node, event)
+
+    @rule(pick=PICK, limit=st.sampled_from([None, 1, 2]))
+    def limit_is_set(self, pick: int, limit: int | None) -> None:
+        node = self.pick(self.nodes(), pick)
+        if node.plan.kind in (Kind.CONCURRENT, Kind.SUPERVISOR):
+            self.tell(LimitSet(node.id, limit))
+        else:
+            self.refuses(LimitSet(node.id, limit))
+
+    @rule(pick=PICK, again=st.booleans())
+    @precondition(lambda self: self.undecided)
+    def is_judged(self, pick: int, again: bool) -> None:
+        judge = self.undecided.pop(pick % len(self.undecided))
+        self.say(Judged(judge.node, judge.incarnation, again))
 
     @rule(pick=PICK, rounds=st.sampled_from([1, 1, 2, 3, None, 0, -1]), binding=st.sampled_from([True, True, False]))
     def is_asked_to_run(self, pick: int, rounds: int | None, binding: bool) -> None:
@@ -220,7 +287,7 @@ class World(RuleBasedStateMachine):
         child = self.children.get(event.node)
         stale = child is None or child.incarnation != event.incarnation  # type: ignore[union-attr]  # all that is said has one
         actions = self.tell(event) if stale or isinstance(event, TimerFired) else []
-        if stale and not isinstance(event, TimerFired):
+        if stale and not isinstance(event, TimerFired | Judged):
             assert actions == []
 
     @rule(pick=PICK)
@@ -229,7 +296,8 @@ class World(RuleBasedStateMachine):
         below = list(self.machine.subtree(node.id))
         if node.parent is None:
             return
-        if not all(each.finished for each in below) or any(group.state in LIVE for group in self.groups(node)):
+        ends_are_theirs = (group for group in self.groups(node) if group.plan.kind is not Kind.SUPERVISOR)
+        if not all(each.finished for each in below) or any(group.state in LIVE for group in ends_are_theirs):
             self.refuses(Forgotten(node.id))
             return
         gone = {each.id for each in below}
@@ -241,6 +309,8 @@ class World(RuleBasedStateMachine):
     @precondition(lambda self: not self.endless)
     def all_ends_well(self) -> None:
         """A world in which all goes well brings every run to its end, unless it has none."""
+        if any(_goes_on(node) for node in self.nodes()):
+            return
         for _ in range(1000):
             if not self.children:
                 break
@@ -249,7 +319,7 @@ class World(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """A world that answers nothing must still come to its end: the ladder ends in giving up."""
-        if self.machine.root is None:
+        if self.machine.root is None or self.broken:
             return
         self.stop(StopAsked(self.machine.root, 1.0, "teardown"))
         for child in list(self.children.values()):
@@ -288,26 +358,46 @@ class World(RuleBasedStateMachine):
 
     def planned(self, node: NodeView) -> list[NodeView]:
         """It and all below it by its plan."""
-        members = [self.machine.node(id) for id in node.children if id in range(node.id, node.id + node.plan.size)]
+        members = [self.machine.node(id) for id in node.children if self.belongs(id, node)]
         return [node, *(below for member in members for below in self.planned(member))]
 
     def groups(self, node: NodeView) -> list[NodeView]:
         """Those above it in whose plans it is."""
         above: list[NodeView] = []
-        while node.parent is not None and node.id < node.parent + self.machine.node(node.parent).plan.size:
+        while node.parent is not None and self.belongs(node.id, self.machine.node(node.parent)):
             node = self.machine.node(node.parent)
             above.append(node)
         return above
 
     def members(self, node: NodeView) -> list[NodeView]:
         """The members that run with it."""
-        own = range(node.id, node.id + node.plan.size)
-        return [self.machine.node(id) for id in node.children if id in own and id not in self.alone]
+        return [self.machine.node(id) for id in node.children if self.belongs(id, node) and id not in self.alone]
 
-    def add(self, parent: NodeId | None, plan: Plan) -> None:
+    def belongs(self, id: NodeId, group: NodeView) -> bool:
+        """Whether this child is a member."""
+        return id in self.joined or id < group.id + group.plan.size
+
+    def supervisors(self) -> list[NodeView]:
+        return [node for node in self.nodes() if node.plan.kind is Kind.SUPERVISOR]
+
+    def comes_back(self, node: NodeView) -> bool:
+        """Whether it may start again with somebody else."""
+        above = self.groups(node)
+        if node.id in self.anew:
+            return True
+        beside = bool(above) and above[0].plan.kind is Kind.SUPERVISOR and above[0].plan.strategy is not Strategy.ONE_FOR_ONE
+        return (
+            beside
+            or any(group.plan.restart is not Restart.TEMPORARY for group in above)
+            or node.plan.restart is not Restart.TEMPORARY
+        )
+
+    def add(self, parent: NodeId | None, plan: Plan, *, joins: bool = False) -> None:
         id = NodeId(self.count)
         self.count += plan.size
-        self.tell(Added(id, parent, plan))
+        if joins:
+            self.joined.add(id)
+        self.tell(Added(id, parent, plan, joins))
         assert [view.id for view in self.machine.subtree(id)] == list(range(id, id + plan.size))
         assert len(self.machine) == len(self.nodes())
 
@@ -319,12 +409,25 @@ class World(RuleBasedStateMachine):
         if not makes_sense or not idle or any(group.state is State.STOPPING for group in self.groups(node)):
             self.refuses(event)
             return
-        ids = {each.id for each in part}
+        if self.takes_part(node) and (rounds != 1 or not binding):
+            self.refuses(event)
+            return
+        self.asks_to_run(node, event)
+
+    def takes_part(self, node: NodeView) -> bool:
+        """Whether it would run as a member of a supervisor that runs."""
+        above = self.groups(node)
+        return bool(above) and above[0].plan.kind is Kind.SUPERVISOR and above[0].state in LIVE
+
+    def asks_to_run(self, node: NodeView, event: RunAsked | RestartAsked) -> None:
+        rounds = event.rounds if isinstance(event, RunAsked) else 1
+        ids = {each.id for each in self.planned(node)}
         assert not ids & self.owed
         self.owed |= ids
         self.barred -= ids
         self.alone -= ids
-        self.alone.add(node.id)
+        if not self.takes_part(node):
+            self.alone.add(node.id)
         self.once = self.once | ids if rounds == 1 else self.once - ids
         if rounds is None:
             self.endless.add(node.id)
@@ -344,7 +447,8 @@ class World(RuleBasedStateMachine):
         self.barred |= {each.id for each in below}
         self.endless -= {each.id for each in below}
         self.tell(event)
-        assert all(self.machine.node(id).state not in (State.CREATED, State.WAITING) for id in {each.id for each in below})
+        left = [each.id for each in below if each.id in self.machine and each.state in (State.CREATED, State.WAITING)]
+        assert not left, "all are stopped, or on their way"
 
     def exit(self, child: Child, reason: Reason, error: BaseException | None, signal: object) -> None:
         del self.children[child.node]
@@ -370,11 +474,14 @@ class World(RuleBasedStateMachine):
         self.tell(event)
 
     def tell(self, event: Event) -> list[Action]:
+        self.event = event
+        self.broken = True  # until it is seen not to be: what has broken is not torn down, which would hide it
         actions = self.machine.handle(event, self.now)
         self.journal.append((self.now, event, actions))
         for action in actions:
             self.check(action)
         self.check_tree()
+        self.broken = False
         return actions
 
     # What must hold.
@@ -399,6 +506,9 @@ class World(RuleBasedStateMachine):
             case Abandon():
                 assert not self.children[action.node].abandoned
                 self.children[action.node].abandoned = True
+            case Judge():
+                assert self.states[action.node] is State.BACKOFF
+                self.undecided.append(action)
             case Wait():
                 assert action.at >= self.now or action.timer is Timer.RUNG
                 self.timers.append(action)
@@ -416,14 +526,22 @@ class World(RuleBasedStateMachine):
         assert move.after in MOVES[move.before]
         REACHED.add((move.before, move.after))
         self.states[move.node] = move.after
+        if move.after in (State.WAITING, State.STARTING) and move.node not in self.owed:
+            assert self.comes_back(self.machine.node(move.node)), "nothing comes back that was not to"
+            self.owed.add(move.node)
         if (move.before, move.after) == (State.CREATED, State.ENDED):
             self.owed.add(move.node)  # it is stopped before anybody has asked it to run: that too is said once
         node = self.machine.node(move.node)
-        assert (move.exit is not None) == (move.after is State.ENDED)
+        assert (move.exit is not None) == (move.after in (State.ENDED, State.BACKOFF))
         if move.exit is not None:
             self.exits_seen[move.node] = move.exit
         if move.after is State.STARTING:
             self.check_turn(node)
+            self.failures[move.node] = []
+        if move.before is State.BACKOFF and move.after is not State.ENDED:
+            self.check_intensity(node)
+        if move.after is State.STOPPING:
+            self.check_stop_order(node)
         if move.exit is not None and node.plan.kind is not Kind.LEAF:
             self.check_group_end(node, move.exit)
 
@@ -435,34 +553,85 @@ class World(RuleBasedStateMachine):
         assert self.states[group.id] in (State.STARTING, State.RUNNING)
         if group.plan.kind is Kind.SEQUENTIAL:
             assert all(self.states[member.id] is State.ENDED for member in self.members(group) if member.id < node.id)
+        if group.plan.kind is Kind.SUPERVISOR:
+            needed = [member for member in self.members(group) if member.name in node.plan.needs]
+            assert all(member.ready or self.states[member.id] is State.ENDED for member in needed), "what it needs is up"
+
+    def check_intensity(self, node: NodeView) -> None:
+        """An end that was a failure is followed by a start: within the supervisor's limit."""
+        if node.parent is None or node.id in self.alone or not self.exits_seen[node.id].failed:
+            return
+        group = self.machine.node(node.parent)
+        if group.plan.kind is not Kind.SUPERVISOR or group.plan.at_limit is AtLimit.PAUSE or group.plan.intensity is None:
+            return
+        stamps = self.failures.setdefault(group.id, [])
+        stamps.append(node.since)
+        within = [stamp for stamp in stamps if stamp > self.now - group.plan.period]
+        assert len(within) <= group.plan.intensity or isinstance(self.event, RestartAsked)
+
+    def check_stop_order(self, node: NodeView) -> None:
+        """In a chain that ends, nobody ends before those after it have."""
+        if node.parent is None or node.id in self.alone or node.id in self.joined:
+            return
+        group = self.machine.node(node.parent)
+        chained = group.plan.kind is Kind.SUPERVISOR and not any(member.needs for member in group.plan.members)
+        if not chained or self.states[group.id] is not State.STOPPING:
+            return
+        if isinstance(self.event, KillAsked) or getattr(self.event, "grace", None) == 0 or self.event.node == node.id:
+            return
+        later = [member for member in self.members(group) if member.id > node.id]
+        assert not any(self.states[member.id] in LIVE for member in later) or self.event.node in {
+            e.id for e in self.planned(node)
+        }
 
     def check_group_end(self, group: NodeView, exit: Exit) -> None:
         members = self.members(group)
+        members = [member for member in members if member.state is not State.CREATED]  # one may have come too late
         assert all(self.states[member.id] is State.ENDED for member in members), "a group ends after its members"
         failed = [member for member in members if self.exits_seen[member.id].failed]
         if exit.reason is Reason.FINISHED and exit.incarnation:
             # One that was stopped in an earlier round keeps the exit that it had.
             assert group.plan.continues or all(member.id in self.barred for member in failed)
         if exit.reason is Reason.CRASHED:
-            assert failed
-            assert not group.plan.continues
+            assert failed or exit.error
+            assert not group.plan.continues or group.culprit is not None
 
     def check_tree(self) -> None:
         for node in self.nodes():
             assert node.state is self.states.get(node.id, State.CREATED)
             if node.plan.kind is Kind.CONCURRENT and node.plan.limit is not None:
-                live = [id for id in node.children if self.machine.node(id).state in LIVE]
-                assert len(live) <= node.plan.limit
+                live = [id for id in node.children if self.machine.node(id).state in LIVE | {State.BACKOFF}]
+                assert node.limit is None or node.busy >= len(live)
                 waiting = [id for id in node.children if self.machine.node(id).state is State.WAITING]
-                assert not waiting or len(live) == node.plan.limit or node.state not in LIVE, "nobody waits in vain"
+                full = node.limit is not None and len(live) >= node.limit
+                assert not waiting or full or node.state not in LIVE, "nobody waits in vain"
             if node.plan.kind is Kind.SEQUENTIAL:
                 assert sum(member.state in LIVE for member in self.members(node)) <= 1
+            if node.plan.kind is Kind.SUPERVISOR and node.state in (State.STARTING, State.RUNNING):
+                self.check_line(node)
             if node.plan.kind is Kind.LEAF:
                 assert (node.state in LIVE) == (node.id in self.children)
             if node.finished:
                 assert node.state is State.ENDED
-            if node.state is State.ENDED and node.id in self.once | self.barred:
+            if node.state is State.ENDED and node.id in self.once | self.barred and not self.comes_back(node):
                 assert node.finished, "nobody waits for more than there is to come"
+
+    def check_line(self, supervisor: NodeView) -> None:
+        """Who waits there waits for somebody that is on its way, for a slot, or for one that was given up."""
+        members = self.members(supervisor)
+        on_their_way = any(member.state in (State.STARTING, State.STOPPING, State.BACKOFF) for member in members)
+        given_up = any(member.spent for member in members)
+        for member in members:
+            slot = member.id in self.joined and supervisor.limit is not None and supervisor.busy >= supervisor.limit
+            assert member.state is not State.WAITING or on_their_way or given_up or slot, "nobody waits in vain"
+
+
+def _goes_on(node: NodeView) -> bool:
+    """Whether it has no end of its own, or rests."""
+    alone = node.plan.kind is Kind.SUPERVISOR and (
+        not (node.plan.members and node.children) or node.plan.at_limit is AtLimit.STAY
+    )
+    return alone or node.state is State.BACKOFF or node.plan.restart in (Restart.PERMANENT, Restart.JUDGED)
 
 
 @pytest.mark.slow

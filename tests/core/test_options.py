@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from asyncproc import Setup
+from asyncproc import Backoff, Setup
 from asyncproc._core.options import EVERY, HONOURED, NOT_YET, ONLY_VALUE, option_faults, table
 
 WELL: dict[str, list[Any]] = {
@@ -21,6 +21,10 @@ WELL: dict[str, list[Any]] = {
     "max_output": [1], "on_failure": ["stop", "continue"], "limit": [None, 1],
     "setup": [None, Setup()], "loops": [0, 1, None], "join_in": [None, 0, 0.5], "retries": [0, 3], "ready": [None, "call"],
     "timeouts": [{}, {"loop": 0.2, "on_start": None}],
+    "restart": ["permanent", "transient", "temporary", bool], "backoff": [None, Backoff(), Backoff(0, 0, 1, None)],
+    "needs": [(), ["a", "b"], {"a"}], "essential": [True, False], "strategy": ["one_for_one", "one_for_all", "rest_for_one"],
+    "intensity": [0, 3, None], "period": [0.5, 30], "at_limit": ["escalate", "stay", "pause"],
+    "auto_shutdown": [None, "any", "all"],
 }  # fmt: skip
 BADLY: dict[str, list[Any]] = {
     "name": ["", "a/b", 3], "scale": [0, None, True, "2"], "start_timeout": [-1, "1", float("nan"), True], "timeout": [-0.1],
@@ -33,6 +37,10 @@ BADLY: dict[str, list[Any]] = {
     "limit": [0, -1, True],
     "setup": [3, "x"], "loops": [-1, 1.5, True, "x"], "join_in": [-1, "x"], "retries": [-1, None, True], "ready": ["notify", 3],
     "timeouts": [3, {"loop": 0}, {"loop": "x"}, {"body": 1.0}],
+    "restart": ["always", True, None, 3],
+    "backoff": [1.0, Backoff(-1), Backoff(cap=-1), Backoff(factor=0.5), Backoff(stable_after="x"), Backoff(jitter="half")],
+    "needs": ["a", 3, [1]], "essential": [1, None], "strategy": ["one_for_two", None], "intensity": [-1, 1.5, True],
+    "period": [0, -1, "x", None], "at_limit": ["stop"], "auto_shutdown": ["first", True],
 }  # fmt: skip
 
 
@@ -56,7 +64,7 @@ def test_illegal_values_are_named(field: str) -> None:
 
 def test_all_faults_at_once() -> None:
     """Not only the first."""
-    faults = option_faults("process", "app/x", {"grace": -1, "nmae": "x", "limit": 3, "restart": "permanent"})
+    faults = option_faults("process", "app/x", {"grace": -1, "nmae": "x", "limit": 3, "restart": "always"})
     assert [fault.field for fault in faults] == ["grace", "nmae", "limit", "restart"]
     assert "did you mean 'name'" in faults[1].rule
     assert "concurrent" in faults[2].rule

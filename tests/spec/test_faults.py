@@ -81,7 +81,10 @@ TABLE: dict[str, tuple[Callable[[], object], tuple[str, str, object]]] = {
     "a scale in a sequence": (lambda: Sequential(Process(plain, "", name="a", scale=2)), ("sequential/a", "scale", 2)),
     "a member that is no spec": (lambda: Concurrent(3), ("concurrent[0]", "member", 3)),  # type: ignore[arg-type]
     "a class as a member": (lambda: Sequential(Meter), ("sequential[0]", "member", MISSING)),
-    "a permanent one": (lambda: Sequential(Process(plain, "", restart="permanent")), ("plain", "restart", "permanent")),
+    "a permanent one": (
+        lambda: Sequential(Process(plain, "", restart="permanent")),
+        ("sequential/plain", "restart", "permanent"),
+    ),
     # M41
     "too many arguments": (lambda: Process(plain, "a", 2, 3), ("plain", "args", ("a", 2, 3))),  # type: ignore[call-overload]
     "an unknown keyword": (lambda: Process(plain, "a", kwargs={"x": 1}), ("plain", "args", ("a",))),

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from asyncproc import Command, Concurrent, Coroutine, Manager, Process, Reason, Sequential, SpecError, State, Thread
+from asyncproc import Command, Concurrent, Coroutine, Manager, Process, Reason, Sequential, SpecError, State, Supervisor, Thread
 from asyncproc._core.options import HONOURED, NOT_YET, ONLY_VALUE, table
 from tests.manager.targets import (
     deaf,
@@ -28,7 +28,7 @@ from tests.manager.targets import (
 )
 
 LEAVES = {"process", "thread", "coroutine", "command"}
-EVERY = LEAVES | {"sequential", "concurrent"}
+EVERY = LEAVES | {"sequential", "concurrent", "supervisor"}
 CONTRACT = [
     ("name scale restart backoff needs essential ready alive start_timeout timeout grace resources", EVERY),
     ("schedule watch engine starting started ended metadata", EVERY),
@@ -36,7 +36,9 @@ CONTRACT = [
     ("env inherit_env cwd user group umask nice cpus rlimits max_memory stdout stderr trust", {"process", "command"}),
     ("stdin shell pty encoding ok_codes stop_signal max_output detach policy", {"command"}),
     ("on_failure", {"sequential", "concurrent"}),
-    ("limit lag", {"concurrent"}),
+    ("limit", {"concurrent", "supervisor"}),
+    ("lag", {"concurrent"}),
+    ("strategy intensity period at_limit auto_shutdown", {"supervisor"}),
 ]
 KINDS = {option: kinds for options, kinds in CONTRACT for option in options.split()}
 """The contract: which kinds each option is for (API.md, part 2)."""
@@ -47,6 +49,7 @@ MAKE: dict[str, Any] = {
     "command": lambda **options: Command("true", **options),
     "sequential": lambda **options: Sequential(**options),
     "concurrent": lambda **options: Concurrent(**options),
+    "supervisor": lambda **options: Supervisor(**options),
 }
 
 
@@ -87,11 +90,8 @@ def test_no_option_stands_in_two_tables() -> None:
 
 
 def test_of_some_options_only_the_default_is_taken() -> None:
-    """restart and lag: their default may be said."""
-    Process(nothing, restart="temporary")
+    """lag: its default may be said."""
     Concurrent(lag=0)
-    with pytest.raises(SpecError, match="in this version"):
-        MAKE["process"](restart="permanent")
     with pytest.raises(SpecError, match="in this version"):
         Concurrent(lag=None)
 

@@ -11,7 +11,7 @@ import pytest
 from asyncproc import Command, Concurrent, Coroutine, Process, Reason, Sequential, Spec, State, Thread
 from asyncproc._core.supervision.action import Rung
 from asyncproc._core.supervision.event import OWN, RunAsked, StopAsked
-from asyncproc._supervision.handle import handle_of
+from asyncproc._supervision.group import handle_of
 from asyncproc._supervision.place import Place
 from asyncproc._supervision.supervisor import Supervisor
 from asyncproc.testing import FakeClock, ScriptedChild, ScriptedEngine

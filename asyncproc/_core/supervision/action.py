@@ -44,17 +44,30 @@ class Abandon(Value):
 
 
 class Wait(Value):
-    """Report TimerFired at *at* (the machine's clock). Firing late or in vain does no harm."""
+    """Report TimerFired at *at* (the machine's clock). Firing late or in vain does no harm.
+
+    Attributes:
+        latest: with it, any time from *at* to then, drawn by whoever performs this.
+    """
 
     node: NodeId
     incarnation: int
     timer: Timer
     serial: int
     at: float
+    latest: float | None = None
+
+
+class Judge(Value):
+    """Say by the owner's predicate whether the node is to be started again after *exit*. Ends in Judged, at once."""
+
+    node: NodeId
+    incarnation: int
+    exit: Exit
 
 
 class Move(Value):
-    """The node has moved from one state to another: to be published. *exit* when it moved to ENDED."""
+    """The node has moved from one state to another: to be published. *exit* when it moved to ENDED or BACKOFF."""
 
     node: NodeId
     incarnation: int
@@ -78,4 +91,4 @@ class Finish(Value):
     exit: Exit
 
 
-Action: TypeAlias = Start | Stop | Abandon | Wait | Move | Ready | Finish
+Action: TypeAlias = Start | Stop | Abandon | Wait | Judge | Move | Ready | Finish

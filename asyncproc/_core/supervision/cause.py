@@ -23,11 +23,13 @@ class Cause(Value):
         reason: of its exit.
         by: who asked, for people; None when nobody did.
         asked: whether somebody asked for it, rather than a failure or a timer; such a node takes no part in later rounds.
+        error: what it is told as, of a group that fails by more than a member's failure.
     """
 
     reason: Reason
     by: str | None = None
     asked: bool = False
+    error: BaseException | None = None
 
 
 class Ending(Value):
@@ -52,6 +54,21 @@ def asked(by: str, grace: float | None) -> Ending:
 def failure_of(path: str) -> Ending:
     """For the siblings of a member that has failed."""
     return Ending(Cause(Reason.STOPPED, f"failure of {path}"), path)
+
+
+def shutdown_by(path: str) -> Ending:
+    """For the siblings of an essential member that has ended well."""
+    return Ending(Cause(Reason.STOPPED, f"end of {path}"), path)
+
+
+def restart_with(path: str) -> Ending:
+    """For what is to come back together with the node at *path*."""
+    return Ending(Cause(Reason.STOPPED, f"restart of {path}"), path)
+
+
+def restart_asked(by: str) -> Ending:
+    """For one that somebody wants to be started anew."""
+    return Ending(Cause(Reason.STOPPED, by), by)
 
 
 def end_of(path: str, reason: Reason) -> Ending:

@@ -24,14 +24,20 @@ class Timer(Enum):
     JOIN = "join"  # it has run as long as it was to
     OVERDUE = "overdue"  # and has not ended within its grace since
     REAP = "reap"  # killed, and still not reported as ended
+    BACKOFF = "backoff"  # the next start
 
 
 class Added(Value):
-    """A subtree joined the tree below *parent* (None: it is the root). Its nodes are numbered from *node*, in preorder."""
+    """A subtree joined the tree below *parent* (None: it is the root). Its nodes are numbered from *node*, in preorder.
+
+    Attributes:
+        joins: whether it becomes a member of its parent, a SUPERVISOR, rather than a node of its own below it.
+    """
 
     node: NodeId
     parent: NodeId | None
     plan: Plan
+    joins: bool = False
 
 
 class RunAsked(Value):
@@ -95,6 +101,31 @@ class Condemned(Value):
     why: str
 
 
+class Judged(Value):
+    """The owner's predicate has said whether the node, in BACKOFF, is to be started again."""
+
+    node: NodeId
+    incarnation: int
+    again: bool
+
+
+class RestartAsked(Value):
+    """Somebody wants a new incarnation of the node: one that lives is ended first, one that waits for its time need not.
+
+    It counts for no limit. A node that has ended, and whose supervisor runs, takes part in it again; any other runs by itself.
+    """
+
+    node: NodeId
+    by: str
+
+
+class LimitSet(Value):
+    """From now on so many children of the group live at once, None for all; those that live go on."""
+
+    node: NodeId
+    limit: int | None
+
+
 class StopAsked(Value):
     """Somebody wants the subtree to end: what runs gets the ladder, what does not run is skipped.
 
@@ -137,14 +168,17 @@ class Forgotten(Value):
 Event: TypeAlias = (
     Added
     | RunAsked
+    | RestartAsked
+    | LimitSet
+    | StopAsked
+    | KillAsked
     | Spawned
     | Released
     | Readied
     | Acknowledged
     | Condemned
     | Exited
-    | StopAsked
-    | KillAsked
+    | Judged
     | TimerFired
     | Forgotten
 )

@@ -1,6 +1,6 @@
 """How a node begins, is ready and ends, and whom else that concerns.
 
-It rests on four ideas:
+It rests on five ideas:
 
 * A **course** is rounds of one subtree. A run is a course; what was added below a node runs on its own course and is no
   concern of the node's, except that it shares its limit and is stopped with it.
@@ -8,6 +8,9 @@ It rests on four ideas:
   is the order of the line, and needs no code of its own.
 * An **ending** is one for a whole subtree: what runs goes down its ladder, what does not will never start. Stops,
   failures and timeouts differ only in what they say. The first cause stays; later ones only hurry.
+* A **return** is decided where an incarnation ends, before anybody is told: who comes back does not leave its gate, its group
+  does not notice, and nobody who awaits it is woken (:mod:`asyncproc._core.supervision.restart`). Among the members of a
+  supervisor it is a matter of **turns** who starts and who ends next (:mod:`asyncproc._core.supervision.order`).
 * A group **counts**: members that have not ended, members that are not ready. Whoever walks over its members holds one
   count himself, so that the group cannot end, or begin its next round, under the walk. No exit rescans the siblings.
 
@@ -21,11 +24,14 @@ from typing import TYPE_CHECKING
 
 from asyncproc._core.exit import Exit, Reason
 from asyncproc._core.supervision.action import Abandon, Finish, Move, Ready, Rung, Start, Stop, Wait
-from asyncproc._core.supervision.cause import Cause, classed, end_of, failure_of
+from asyncproc._core.supervision.cause import Cause, classed, end_of, failure_of, restart_asked, shutdown_by
 from asyncproc._core.supervision.event import Timer
 from asyncproc._core.supervision.ladder import Descent
-from asyncproc._core.supervision.plan import Kind
-from asyncproc._core.supervision.record import Group, Leaf
+from asyncproc._core.supervision.order import departed, enlist, let_go, turn
+from asyncproc._core.supervision.plan import AtLimit, Kind, Restart
+from asyncproc._core.supervision.record import Group, Leaf, Supervised
+from asyncproc._core.supervision.restart import comes_back
+from asyncproc._core.supervision.restart import verdict as verdict_of
 from asyncproc._core.supervision.state import MOVES, State
 from asyncproc._core.value import replaced
 from asyncproc.errors import InternalError
@@ -69,11 +75,12 @@ class Life:
             return
         self.move(node, State.WAITING)
         node.round = _course(node).round
+        node.finished = False
         if isinstance(node, Group):
             for member in node.taking_part():
                 self.await_turn(member)
 
-    def _fill(self, gate: Gate) -> None:
+    def fill(self, gate: Gate) -> None:
         """Let in who waits. One that ends at once comes back here: the loop goes on, and not deeper."""
         if gate.held:
             return
@@ -87,13 +94,17 @@ class Life:
         node.gate = gate
         if gate is not None:
             gate.inside += 1
+        self.begin_again(node)
+
+    def begin_again(self, node: Node) -> None:
+        """A new incarnation of one that is past its gate."""
         node.incarnation += 1
         node.round = _course(node).round
         node.begun = self.now
-        node.ready, node.cause = False, None
+        node.ready, node.finished, node.cause, node.spent = False, False, None, ()
         self.move(node, State.STARTING)
         if node.plan.timeout is not None:
-            self._wait(node, Timer.TIMEOUT, self.now + node.plan.timeout)
+            self.wait(node, Timer.TIMEOUT, self.now + node.plan.timeout)
         if isinstance(node, Group):
             self._open(node)
         else:
@@ -102,26 +113,58 @@ class Life:
     def _start(self, leaf: Node) -> None:
         self.actions.append(Start(leaf.id, leaf.incarnation, leaf.round))
         if leaf.plan.join_in is not None:
-            self._wait(leaf, Timer.JOIN, self.now + leaf.plan.join_in)
+            self.wait(leaf, Timer.JOIN, self.now + leaf.plan.join_in)
         if not leaf.plan.held:
             self.release(leaf)
 
     def release(self, leaf: Node) -> None:
         """Its start takes its own time now, and nobody else's."""
         if leaf.plan.start_timeout is not None and leaf.state is State.STARTING:
-            self._wait(leaf, Timer.START, self.now + leaf.plan.start_timeout)
+            self.wait(leaf, Timer.START, self.now + leaf.plan.start_timeout)
 
     def _open(self, group: Group) -> None:
         members = group.taking_part()
         group.pending = len(members) + 1  # the one is this opening
         group.unready = 1
         for member in members:
-            member.awaited = True
-            group.unready += 1
-            if not self.admit(member):
-                self._settle(member)
+            member.awaited, member.proven, member.failures, member.history = True, False, 0, ()
+        if isinstance(group, Supervised):
+            self._line_up(group, members)
+        else:
+            for member in members:
+                group.unready += 1
+                if not self.admit(member):
+                    self._settle(member)
         self._one_readier(group)
         self._one_less(group)
+
+    def _line_up(self, supervisor: Supervised, members: list[Node]) -> None:
+        """All are to be ready before it is, each in its turn."""
+        supervisor.history, supervisor.culprit = (), None
+        supervisor.kept = 0 if members else 1
+        supervisor.pending += supervisor.kept
+        supervisor.unready += len(members)
+        for member in members:
+            enlist(self, supervisor, member)
+        turn(self, supervisor)
+
+    def start_in_turn(self, member: Node) -> None:
+        """Its turn has come in its supervisor; one that comes back has its place there already."""
+        if member.gate is None:
+            self.admit(member)
+        else:
+            self.begin_again(member)
+
+    def take_in(self, member: Node) -> None:
+        """Count a member of a running supervisor again that had ended for good."""
+        supervisor = member.supervisor
+        assert supervisor is not None
+        if self.stays(member):
+            supervisor.kept -= 1  # it was never counted out
+        else:
+            supervisor.pending += 1
+        member.awaited, member.proven, member.out, member.finished = False, False, False, False
+        member.failures, member.spent = 0, ()
 
     # Being ready.
 
@@ -129,10 +172,13 @@ class Life:
         """It can do its work. One that is being stopped is not ready, whatever it says."""
         if node.state is not State.STARTING:
             return
-        node.ready = True
+        node.ready = node.proven = True
         self.move(node, State.RUNNING)
         self.actions.append(Ready(node.id, node.incarnation))
         self._settle(node)
+        supervisor = node.supervisor
+        if supervisor is not None and supervisor.line.pop(node.id, None) is not None:
+            turn(self, supervisor)
 
     def _settle(self, member: Node) -> None:
         """Its group need not wait for it any more to be ready."""
@@ -156,10 +202,17 @@ class Life:
             self._wind_down(node, ending)
             return
         self._stop_all(node, node.below(), ending)
-        if node.state is not State.ENDED:
-            self._end(node, Exit(node.path, 0, unrun, asked_by=ending.because))
+        if _comes_again(node) and node.exit is not None:  # that of the incarnation which it had
+            self.end_for_good(node, replaced(node.exit, reason=Reason.STOPPED, asked_by=ending.because))
+        elif node.state is not State.ENDED:
+            self.end_for_good(node, Exit(node.path, 0, unrun, asked_by=ending.because))
         elif node.out:
             self.finish(node)  # it would have come back in the next round
+
+    def renew(self, node: Node, by: str) -> None:
+        """It lives, and somebody wants it anew."""
+        node.renew, node.out = True, False
+        self._wind_down(node, restart_asked(by))
 
     def condemn(self, node: Node, cause: Cause) -> None:
         """It has failed though it lives: its time is over, or it is not well. What is below a group ends with it."""
@@ -173,7 +226,7 @@ class Life:
         leaf.descent = Descent(leaf.plan.ladder)
         self.climb(leaf, self.now)
         if leaf.plan.grace is not None:
-            self._wait(leaf, Timer.OVERDUE, self.now + leaf.plan.grace)
+            self.wait(leaf, Timer.OVERDUE, self.now + leaf.plan.grace)
 
     def _wind_down(self, node: Node, ending: Ending) -> None:
         node.cause = node.cause or ending.cause
@@ -181,6 +234,7 @@ class Life:
             self.move(node, State.STOPPING)
         if isinstance(node, Group):
             node.pending += 1
+            self._let_go_of_the_kept(node)
         self._stop_all(node, node.below(), ending)
         if isinstance(node, Group):
             self._one_less(node)
@@ -189,15 +243,49 @@ class Life:
             node.descent.press(ending.grace, node.plan, self.now)
             self.climb(node, self.now)
 
+    def _let_go_of_the_kept(self, group: Group) -> None:
+        if isinstance(group, Supervised):
+            group.pending -= group.kept
+            group.kept = 0
+
     def _stop_all(self, parent: Node, children: list[Node], ending: Ending) -> None:
         """In reverse order of start. The gate is held: who is stopped first must not let in who is stopped next."""
+        if isinstance(parent, Supervised):
+            parent.line.clear()
+            if ending.grace != 0:
+                self._stop_in_turn(parent, children, ending)
+                return
         if isinstance(parent, Group):
             parent.door.held = True
         for child in reversed(children):
             self.stop(child, ending)
         if isinstance(parent, Group):
             parent.door.held = False
-            self._fill(parent.door)
+            self.fill(parent.door)
+
+    def _stop_in_turn(self, supervisor: Supervised, children: list[Node], ending: Ending) -> None:
+        for child in reversed(children):
+            if child.state is State.STOPPING or not child.live:
+                self.stop(child, ending)
+            elif isinstance(child, Group):
+                self._begin_no_more(child, ending)
+        let_go(supervisor, [child for child in reversed(children) if child.live], ending)
+        turn(self, supervisor)
+
+    def _begin_no_more(self, group: Group, ending: Ending) -> None:
+        """Its turn to end will come. Until then what lives in it goes on, and what does not will not begin."""
+        group.cause = group.cause or ending.cause
+        group.pending += 1
+        if isinstance(group, Supervised):
+            group.line.clear()
+        group.door.held = True
+        for child in reversed(group.below()):
+            if not child.live:
+                self.stop(child, ending)
+            elif isinstance(child, Group):
+                self._begin_no_more(child, ending)
+        group.door.held = False
+        self._one_less(group)
 
     def climb(self, leaf: Leaf, now: float) -> None:
         """Take the rungs that are due. A leaf that is still being made can take none: then this comes again."""
@@ -212,7 +300,7 @@ class Life:
             # The timer set before is void: told late, or twice, it must not stand for a later rung.
             descent.serial = 0
             if descent.due < inf:
-                descent.serial = self._wait(leaf, Timer.REAP if descent.rung is Rung.KILL else Timer.RUNG, descent.due)
+                descent.serial = self.wait(leaf, Timer.REAP if descent.rung is Rung.KILL else Timer.RUNG, descent.due)
 
     # Having ended.
 
@@ -225,12 +313,18 @@ class Life:
         self._end(leaf, exit)
 
     def _end(self, node: Node, exit: Exit) -> None:
+        """Its incarnation has ended."""
+        if not comes_back(self, node, exit):
+            self.end_for_good(node, exit)
+
+    def end_for_good(self, node: Node, exit: Exit) -> None:
         """It has ended in this round. This concerns its gate, then its course or its group, then who waits in line."""
         self.move(node, State.ENDED, exit)
         gate, node.gate = node.gate, None
         if gate is not None:
             gate.leave(node)
-        if node.fails_group:
+        verdict = _verdict(node)
+        if verdict is not None:
             node.awaited = False  # its group will never be ready
         else:
             self._settle(node)
@@ -239,9 +333,11 @@ class Life:
         elif node.course.top is node:
             self._round_over(node.course)
         else:
-            self._part_over(node, node.course)
+            self._part_over(node, node.course, verdict)
+        if isinstance(node.above, Supervised):
+            departed(self, node.above, node)
         if gate is not None:
-            self._fill(gate)
+            self.fill(gate)
 
     def _round_over(self, course: Course) -> None:
         if course.goes_on:
@@ -252,35 +348,60 @@ class Life:
             if each.course is course:
                 self.finish(each)
         if course.outer is not None:
-            self._tell_group(course.top)
+            self._tell_group(course.top, _verdict(course.top))
 
-    def _part_over(self, node: Node, course: Course) -> None:
+    def _part_over(self, node: Node, course: Course, verdict: Cause | None) -> None:
         course.closing = course.closing or course.ends_by(node)
-        if node.out or course.last:
+        if node.out or (course.last and not _ends_with_group(node, verdict)):
             self.finish(node)
-        self._tell_group(node)
+            self._finish_below(node, course)
+        self._tell_group(node, verdict)
 
-    def _tell_group(self, member: Node) -> None:
+    def _finish_below(self, node: Node, course: Course) -> None:
+        """What ended with it might have come back with it."""
+        for each in node.planned() if isinstance(node, Group) else ():
+            if each.state is State.ENDED and each.course is course and (each.out or course.last):
+                self.finish(each)
+
+    def _tell_group(self, member: Node, verdict: Cause | None) -> None:
         group = member.above
         if not isinstance(group, Group) or not group.live:
             return  # a group that never began is skipped members first
-        if member.fails_group and group.cause is None:
-            self._fail(group, member)
-        self._one_less(group)
+        if verdict is not None:
+            self._fall(group, member, verdict)
+        if isinstance(group, Supervised) and self.stays(member):
+            group.kept += 1
+        else:
+            self._one_less(group)
 
-    def _fail(self, group: Group, culprit: Node) -> None:
-        """End the siblings. The culprit still counts as one: the group cannot end in here."""
-        group.cause = Cause(Reason.CRASHED)
+    def stays(self, member: Node) -> bool:
+        """Whether it was given up, and its supervisor goes on for it as if it had not ended."""
+        supervisor = member.supervisor
+        if supervisor is None or not member.spent or supervisor.plan.at_limit is not AtLimit.STAY:
+            return False
+        return supervisor.live and supervisor.cause is None
+
+    def count_out(self, supervisor: Supervised) -> None:
+        """One that stayed is forgotten."""
+        supervisor.kept -= 1
+        self._one_less(supervisor)
+
+    def _fall(self, group: Group, culprit: Node, cause: Cause) -> None:
+        """It ends because of a member's end. The culprit still counts as one: the group cannot end in here."""
+        group.cause = cause
+        if isinstance(group, Supervised):
+            group.culprit = culprit.id
+        self._let_go_of_the_kept(group)
         if group.pending > 1:
             self.move(group, State.STOPPING)
         others = [member for member in group.taking_part() if member.state is not State.ENDED]
-        self._stop_all(group, others, failure_of(culprit.path))
+        self._stop_all(group, others, failure_of(culprit.path) if culprit.failed else shutdown_by(culprit.path))
 
     def _one_less(self, group: Group) -> None:
         group.pending -= 1
         if group.pending == 0:
             cause = group.cause or Cause(Reason.FINISHED)
-            exit = Exit(group.path, group.incarnation, cause.reason, asked_by=cause.by)
+            exit = Exit(group.path, group.incarnation, cause.reason, error=cause.error, asked_by=cause.by)
             self._end(group, self._completed(group, exit))
 
     def finish(self, node: Node) -> None:
@@ -297,14 +418,17 @@ class Life:
         if after not in MOVES[before]:
             trail = " ".join(state.value for state in node.trail)
             raise InternalError(f"node {node.path}: no way from {before.value} to {after.value}; its last states: {trail}")
+        if State.BACKOFF in (before, after) and node.supervisor is not None:
+            node.supervisor.resting += 1 if after is State.BACKOFF else -1
         node.enter(after, self.now)
         if exit is not None:
             node.exit = exit
         self.actions.append(Move(node.id, node.incarnation, before, after, self.now, exit))
 
-    def _wait(self, node: Node, timer: Timer, at: float) -> int:
+    def wait(self, node: Node, timer: Timer, at: float, latest: float | None = None) -> int:
+        """Have it told when the time has come."""
         node.serial += 1
-        self.actions.append(Wait(node.id, node.incarnation, timer, node.serial, at))
+        self.actions.append(Wait(node.id, node.incarnation, timer, node.serial, at, latest))
         return node.serial
 
     def _completed(self, node: Node, exit: Exit) -> Exit:
@@ -318,6 +442,8 @@ def _gate_of(node: Node) -> Gate | None:
     group = node.above
     if not isinstance(group, Group):
         return None
+    if isinstance(group, Supervised) and node.rank < len(group.plan.members):
+        return None  # its limit is for those that joined
     if group.plan.kind is Kind.SEQUENTIAL and node.course is not group.course:
         return None
     return group.door
@@ -328,3 +454,25 @@ def _course(node: Node) -> Course:
     if node.course is None:
         raise InternalError(f"node {node.path}: is not in a run")
     return node.course
+
+
+def _comes_again(node: Node) -> bool:
+    """Whether it has ended in this run, and waits to be started once more."""
+    return node.state is State.BACKOFF or (node.state is State.WAITING and node.supervisor is not None and node.proven)
+
+
+def _verdict(node: Node) -> Cause | None:
+    """What its end makes of its group; None: that goes on, or ends already."""
+    supervisor = node.supervisor
+    if supervisor is not None:
+        return verdict_of(supervisor, node)
+    group = node.above
+    return Cause(Reason.CRASHED) if group is not None and node.fails_group and group.cause is None else None
+
+
+def _ends_with_group(node: Node, verdict: Cause | None) -> bool:
+    """Whether it ends with a group that may be started again, and it with that."""
+    groups = list(node.groups(_course(node).top))
+    if verdict is None and all(group.cause is None for group in groups):
+        return False
+    return any(group.plan.restart is not Restart.TEMPORARY and not group.out for group in groups)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from asyncproc._core.exit import Exit, Reason
+from asyncproc._core.supervision.bound import stop_bound
 from asyncproc._core.supervision.cause import Cause, asked
 from asyncproc._core.supervision.event import (
     Acknowledged,
@@ -16,10 +17,13 @@ from asyncproc._core.supervision.event import (
     Condemned,
     Exited,
     Forgotten,
+    Judged,
     KillAsked,
+    LimitSet,
     NodeId,
     Readied,
     Released,
+    RestartAsked,
     RunAsked,
     Spawned,
     StopAsked,
@@ -27,8 +31,10 @@ from asyncproc._core.supervision.event import (
     TimerFired,
 )
 from asyncproc._core.supervision.life import Life
+from asyncproc._core.supervision.order import enlist, starts_alone, turn
 from asyncproc._core.supervision.plan import Kind
-from asyncproc._core.supervision.record import Course, Group, Leaf
+from asyncproc._core.supervision.record import Course, Group, Leaf, Supervised
+from asyncproc._core.supervision.restart import judged, resume
 from asyncproc._core.supervision.state import State
 from asyncproc.errors import Fault, InternalError, SpecError, StateError, UnknownNode
 
@@ -72,12 +78,18 @@ class TreeMachine:
                 self._added(event)
             case RunAsked():
                 self._run_asked(event)
+            case RestartAsked():
+                self._restart_asked(event)
             case StopAsked():
                 self._life.stop(self._known(event.node), asked(event.by, event.grace), Reason.STOPPED)
             case KillAsked():
                 self._life.stop(self._known(event.node), asked(event.by, 0.0), Reason.STOPPED)
             case TimerFired():
                 self._timer_fired(event)
+            case LimitSet():
+                self._limit_set(event)
+            case Judged():
+                judged(self._life, self._known(event.node), event.again)
             case Forgotten():
                 self._forgotten(event)
             case _:
@@ -101,6 +113,10 @@ class TreeMachine:
         """Names from the root on, e.g. ``app/build/index``; O(depth)."""
         return self._known(id).path
 
+    def stop_bound(self, id: NodeId) -> float | None:
+        """Seconds that a stop of the subtree takes at most; None without end."""
+        return stop_bound(self._known(id))
+
     def subtree(self, id: NodeId) -> Iterator[NodeView]:
         """The node and all below it, parents first. To be used up before the next event."""
         return self._known(id).everything()
@@ -114,10 +130,12 @@ class TreeMachine:
     def _is_stale(self, event: Event) -> bool:
         node = self._nodes.get(event.node)
         match event:
-            case Added() | RunAsked():
+            case Added() | RunAsked() | RestartAsked():
                 return False
-            case StopAsked() | KillAsked() | Forgotten():
+            case StopAsked() | KillAsked() | LimitSet() | Forgotten():
                 return node is None
+            case Judged() | TimerFired(timer=Timer.BACKOFF):
+                return node is None or node.state is not State.BACKOFF or event.incarnation != node.incarnation
             case _:
                 return node is None or not node.live or event.incarnation != node.incarnation
 
@@ -135,29 +153,42 @@ class TreeMachine:
 
     def _added(self, event: Added) -> None:
         if event.parent is not None:
-            parent = self._known(event.parent)
-            if parent.added is None:
-                parent.added = {}
-            parent.added[event.node] = self._make(event.node, event.plan, parent)
+            self._add_below(self._known(event.parent), event)
         elif self._root is None:
             self._root = self._make(event.node, event.plan, None)
         else:
             raise StateError(f"node {event.plan.name}: the tree has a root already, {self._root.name}")
 
+    def _add_below(self, parent: Node, event: Added) -> None:
+        if event.joins and not isinstance(parent, Supervised):
+            raise StateError(f"node {parent.path}: is a {parent.plan.kind.value}; only a supervisor can be joined")
+        node = self._make(event.node, event.plan, parent)
+        node.rank = len(parent.plan.members)
+        if event.joins and isinstance(parent, Supervised):
+            parent.join(node)
+            return
+        if parent.added is None:
+            parent.added = {}
+        parent.added[event.node] = node
+
     def _make(self, id: NodeId, plan: Plan, above: Node | None) -> Node:
         if plan.kind is Kind.LEAF:
             self._nodes[id] = leaf = Leaf(id, plan, above)
             return leaf
-        self._nodes[id] = group = Group(id, plan, above)
+        supervises = plan.kind is Kind.SUPERVISOR
+        self._nodes[id] = group = Supervised(id, plan, above) if supervises else Group(id, plan, above)
         number = id + 1
         for member in plan.members:
-            group.members.append(self._make(NodeId(number), member, group))
+            group.join(self._make(NodeId(number), member, group))
             number += member.size
         return group
 
     def _run_asked(self, event: RunAsked) -> None:
         node = self._known(event.node)
         _check_run(node, event)
+        if isinstance(node.above, Supervised) and not node.is_added and node.above.live:
+            self._join_in(node, node.above)
+            return
         _enrol(node, Course(node, event.rounds) if event.binding else Course(node, 1))
         if not event.binding:
             for member in node.members:
@@ -168,6 +199,35 @@ class TreeMachine:
             self._run_nothing(node)
         else:
             self._life.admit(node)
+
+    def _join_in(self, member: Node, supervisor: Supervised) -> None:
+        """It takes part, again or for the first time, in what its supervisor does."""
+        assert supervisor.course is not None
+        if member.course is not supervisor.course:
+            _enrol(member, supervisor.course)
+        self._life.take_in(member)
+        if starts_alone(supervisor, member):
+            self._life.admit(member)
+        else:
+            enlist(self._life, supervisor, member)
+            turn(self._life, supervisor)
+
+    def _restart_asked(self, event: RestartAsked) -> None:
+        node = self._known(event.node)
+        _check_groups(node)
+        if node.live:
+            self._life.renew(node, event.by)
+        elif node.state is State.BACKOFF:
+            resume(self._life, node)
+        elif node.state is not State.WAITING:
+            self._run_asked(RunAsked(node.id))
+
+    def _limit_set(self, event: LimitSet) -> None:
+        node = self._known(event.node)
+        if not isinstance(node, Group) or node.plan.kind is Kind.SEQUENTIAL:
+            raise StateError(f"node {node.path}: is a {node.plan.kind.value}, which has no limit")
+        node.door.limit = event.limit
+        self._life.fill(node.door)
 
     def _run_nothing(self, node: Node) -> None:
         self._life.await_turn(node)
@@ -187,6 +247,9 @@ class TreeMachine:
             case Timer.TIMEOUT | Timer.OVERDUE:
                 if node.state is not State.STOPPING:
                     self._life.condemn(node, Cause(Reason.TIMED_OUT))
+            case Timer.BACKOFF:
+                if node.serial == event.serial:
+                    resume(self._life, node)
             case Timer.JOIN:
                 if node.state is not State.STOPPING:
                     self._life.join(self._leaf(event.node))
@@ -224,8 +287,10 @@ class TreeMachine:
             self._root = None
         elif node.above.added is not None and node.is_added:
             del node.above.added[node.id]
-        else:
-            node.above.members.remove(node)
+        elif isinstance(node.above, Group):
+            node.above.part(node)
+            if isinstance(node.above, Supervised) and self._life.stays(node):
+                self._life.count_out(node.above)
 
 
 def _check_run(node: Node, event: RunAsked) -> None:
@@ -236,6 +301,17 @@ def _check_run(node: Node, event: RunAsked) -> None:
     for each in node.planned():
         if not each.idle:
             raise StateError(f"node {each.path}: is {each.state.value}; it runs already")
+    _check_groups(node)
+    if (
+        isinstance(node.above, Supervised)
+        and not node.is_added
+        and node.above.live
+        and (event.rounds != 1 or not event.binding)
+    ):
+        raise SpecError([Fault(node.path, "rounds", event.rounds, "must be 1 for a member of a supervisor")])
+
+
+def _check_groups(node: Node) -> None:
     for group in node.groups():
         if group.state is State.STOPPING:
             raise StateError(f"node {node.path}: its group {group.path} is {group.state.value}")
@@ -246,11 +322,12 @@ def _check_forget(node: Node, gone: list[Node]) -> None:
         if not each.finished:
             raise StateError(f"node {each.path}: is {each.state.value}; only what has ended for good can be forgotten")
     for group in node.groups():
-        if group.live:  # its end is made of theirs
+        if group.live and not isinstance(group, Supervised):  # its end is made of theirs
             raise StateError(f"node {node.path}: its group {group.path} is {group.state.value}")
 
 
 def _enrol(node: Node, course: Course) -> None:
     for each in node.planned():
         each.course = course
-        each.out, each.finished = False, False
+        each.out, each.finished, each.proven = False, False, False
+        each.failures, each.history, each.spent = 0, (), ()

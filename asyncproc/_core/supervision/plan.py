@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 
+from asyncproc._core.backoff import Backoff
 from asyncproc._core.value import Value
 
 
@@ -13,6 +14,39 @@ class Kind(Enum):
     LEAF = "leaf"
     SEQUENTIAL = "sequential"
     CONCURRENT = "concurrent"
+    SUPERVISOR = "supervisor"
+
+
+class Restart(Enum):
+    """After which ends a node is started again. An end that somebody asked for is none of them."""
+
+    PERMANENT = "permanent"  # after each
+    TRANSIENT = "transient"  # after a failure
+    TEMPORARY = "temporary"  # after none, not even with its group
+    JUDGED = "judged"  # as the owner's predicate says of each Exit
+
+
+class Strategy(Enum):
+    """Which members of a supervisor are started again with one of them."""
+
+    ONE_FOR_ONE = "one_for_one"
+    ONE_FOR_ALL = "one_for_all"
+    REST_FOR_ONE = "rest_for_one"  # those that need it, directly or not; without ``needs``: those that stand after it
+
+
+class AtLimit(Enum):
+    """What becomes of a supervisor when one member has failed too often."""
+
+    ESCALATE = "escalate"  # it stops all, and fails
+    STAY = "stay"  # the member stays ended, the others go on
+    PAUSE = "pause"  # the member waits for a period, then its failures are forgotten
+
+
+class AutoShutdown(Enum):
+    """Which essential members must have ended for their supervisor to end."""
+
+    ANY = "any"
+    ALL = "all"
 
 
 class Ladder(Enum):
@@ -35,6 +69,16 @@ class Plan(Value):
         held: whether its start waits for its parent, so that ``start_timeout`` begins when it is released.
         limit: members that run at once, None for all; CONCURRENT only.
         continues: whether the members go on when one has failed.
+        restart: after which ends it is started again.
+        backoff: how long after them; None at once.
+        needs: names of the siblings that are ready before it starts, and end after it; members of a SUPERVISOR only.
+        essential: whether its end for good is its supervisor's.
+        strategy: whom else a restart concerns; SUPERVISOR only.
+        intensity: failures of its members, of a member of another kind of group its own, that are followed by a restart
+            within *period*; one more is the limit. None without limit.
+        period: seconds; a failure that is exactly as old still counts.
+        at_limit: what happens then; SUPERVISOR only.
+        auto_shutdown: which essential members end it; SUPERVISOR only.
     """
 
     name: str
@@ -48,6 +92,15 @@ class Plan(Value):
     continues: bool = False
     join_in: float | None = None
     held: bool = False
+    restart: Restart = Restart.TEMPORARY
+    backoff: Backoff | None = None
+    needs: tuple[str, ...] = ()
+    essential: bool = False
+    strategy: Strategy = Strategy.ONE_FOR_ONE
+    intensity: int | None = 3
+    period: float = 30.0
+    at_limit: AtLimit = AtLimit.ESCALATE
+    auto_shutdown: AutoShutdown = AutoShutdown.ANY
 
     @property
     def size(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol, TypeAlias
 
 from asyncproc._core.supervision.plan import Kind
 from asyncproc._core.supervision.state import State
@@ -12,10 +12,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from asyncproc._core.exit import Exit
-    from asyncproc._core.supervision.cause import Cause
+    from asyncproc._core.supervision.cause import Cause, Ending
     from asyncproc._core.supervision.event import NodeId
     from asyncproc._core.supervision.ladder import Descent
     from asyncproc._core.supervision.plan import Plan
+
+History: TypeAlias = "tuple[tuple[float, Exit], ...]"
 
 LIVE = frozenset({State.STARTING, State.RUNNING, State.STOPPING})
 """The states in which a node has an incarnation."""
@@ -76,7 +78,23 @@ class NodeView(Protocol):
 
     @property
     def finished(self) -> bool:
-        """Whether it has ended for good: only another RunAsked brings it back."""
+        """Whether it has ended for good: only another RunAsked, or a restart of its group, brings it back."""
+
+    @property
+    def limit(self) -> int | None:
+        """How many of its children live at once, of a group; None for all."""
+
+    @property
+    def busy(self) -> int:
+        """How many of its children have not ended and were asked to run, of a group."""
+
+    @property
+    def spent(self) -> tuple[Exit, ...]:
+        """The failures, oldest first, after which it was given up because the limit was reached; empty otherwise."""
+
+    @property
+    def culprit(self) -> NodeId | None:
+        """The member by whose end a supervisor ended."""
 
 
 class Course:
@@ -164,17 +182,23 @@ class Node:
         cause: why its present incarnation is being ended.
         out: whether somebody asked for its end in this run: it takes no part in later rounds.
         awaited: whether its group is not ready without it.
+        proven: whether it has been ready since its run, or its group, began: its starts are restarts.
+        renew: whether somebody wants it to be started anew when it has ended.
+        failures: its ends in a row that were followed by a restart, none of them after it was stable.
+        rank: its place in the order of its supervisor.
+        history: what counts for the limit of its restarts, of a supervisor of its members': times and exits, oldest first.
         serial: of its last timer.
         trail: the last states, oldest first, for the message of a bug.
     """
 
     __slots__ = (
-        "above", "added", "awaited", "begun", "cause", "course", "exit", "finished", "gate", "id", "incarnation",
-        "out", "plan", "ready", "round", "serial", "since", "state", "trail",
+        "above", "added", "awaited", "begun", "cause", "course", "exit", "failures", "finished", "gate", "history", "id",
+        "incarnation", "out", "plan", "proven", "rank", "ready", "renew", "round", "serial", "since", "spent", "state", "trail",
     )  # fmt: skip
 
     members: list[Node]
     pid: int | None
+    culprit: NodeId | None = None
 
     def __init__(self, id: NodeId, plan: Plan, above: Node | None) -> None:
         self.id = id
@@ -192,6 +216,12 @@ class Node:
         self.awaited = False
         self.out = False
         self.finished = False
+        self.proven = False
+        self.renew = False
+        self.rank = 0
+        self.failures = 0
+        self.history: History = ()
+        self.spent: tuple[Exit, ...] = ()
         self.exit: Exit | None = None
         self.cause: Cause | None = None
         self.course: Course | None = None
@@ -225,6 +255,16 @@ class Node:
         return self.exit is not None and self.exit.failed
 
     @property
+    def limit(self) -> int | None:
+        """How many of its children live at once; None for all."""
+        return None
+
+    @property
+    def busy(self) -> int:
+        """How many of its children have not ended and were asked to run."""
+        return sum(child.state not in (State.CREATED, State.ENDED) for child in self.below())
+
+    @property
     def fails_group(self) -> bool:
         """Whether its last end was a failure that its parent does not put up with."""
         return self.failed and self.above is not None and not self.above.plan.continues
@@ -240,6 +280,12 @@ class Node:
         return "/".join(reversed(names))
 
     @property
+    def supervisor(self) -> Supervised | None:
+        """The supervisor whose member it is, in the present run of both."""
+        above = self.above
+        return above if isinstance(above, Supervised) and self.course is above.course is not None else None
+
+    @property
     def is_added(self) -> bool:
         """Whether it was added below its parent, rather than being a member of its plan."""
         return self.above is not None and self.above.added is not None and self.id in self.above.added
@@ -250,6 +296,13 @@ class Node:
         while node is not top and node.above is not None and not node.is_added:
             node = node.above
             yield node
+
+    def ancestors(self) -> Iterator[Node]:
+        """All above it, innermost first."""
+        node = self.above
+        while node is not None:
+            yield node
+            node = node.above
 
     def enter(self, state: State, now: float) -> None:
         """Note that it is in *state* now."""
@@ -313,6 +366,24 @@ class Group(Node):
         self.pending = 0
         self.unready = 0
 
+    @property
+    def limit(self) -> int | None:
+        return self.door.limit
+
+    @property
+    def busy(self) -> int:
+        if self.plan.kind is not Kind.CONCURRENT:
+            return super().busy
+        return self.door.inside + len(self.door.waiting)  # all pass it; there may be many
+
+    def join(self, member: Node) -> None:
+        """Take in one more member."""
+        self.members.append(member)
+
+    def part(self, member: Node) -> None:
+        """Let one go that has ended."""
+        self.members.remove(member)
+
     def taking_part(self) -> list[Node]:
         """The members that this group's present course is about."""
         return [member for member in self.members if not member.out and self._shares_course(member)]
@@ -320,3 +391,75 @@ class Group(Node):
     def _shares_course(self, member: Node) -> bool:
         course = member.course
         return course is not None and (course is self.course or course.outer is self.course)
+
+
+class Supervised(Group):
+    """A supervisor: members that start in order, end in reverse, and come back.
+
+    It is *chained* when none of its planned members names what it needs: then each needs the one before it. Members that joined
+    later come after all of them, and need nobody that they do not name.
+
+    Attributes:
+        culprit: the member by whose end it ended.
+        line: members that are to start or are not up yet.
+        leaving: what is to end before anybody starts again: members, and at the end of all what was added below it.
+        due: of those, who is to be told now.
+        endings: what they are told, the first cause last.
+        resting: how many members are in BACKOFF.
+        kept: for how many it goes on although they have ended: those that stay, and one if it began with no members.
+        turning: whether somebody lets members start or end: one that ends at once does not do so in turn.
+        dependents: by name, the members that need that one.
+    """
+
+    __slots__ = (
+        "by_name", "chained", "culprit", "dependents", "due", "endings", "kept", "leaving", "line", "resting", "tiers",
+        "turning",
+    )  # fmt: skip
+
+    def __init__(self, id: NodeId, plan: Plan, above: Node | None) -> None:
+        super().__init__(id, plan, above)
+        self.chained = not any(member.needs for member in plan.members)
+        self.culprit: NodeId | None = None
+        self.line: dict[NodeId, Node] = {}
+        self.leaving: dict[NodeId, Node] = {}
+        self.tiers: dict[int, int] = {}
+        self.due: list[Node] = []
+        self.endings: list[Ending] = []
+        self.resting = 0
+        self.kept = 0
+        self.turning = False
+        self.by_name: dict[str, Node] = {}
+        self.dependents: dict[str, list[Node]] = {}
+
+    def join(self, member: Node) -> None:
+        """Take in one more member; those of its plan first, in order."""
+        if member.rank < len(self.plan.members):
+            member.rank = len(self.members)
+        super().join(member)
+        self.by_name[member.name] = member
+        for name in member.plan.needs:
+            self.dependents.setdefault(name, []).append(member)
+
+    def part(self, member: Node) -> None:
+        """Let one go that has ended."""
+        super().part(member)
+        del self.by_name[member.name]
+        for name in member.plan.needs:
+            self.dependents[name].remove(member)
+
+    def needs_of(self, member: Node) -> list[Node]:
+        """The members that it names."""
+        return [self.by_name[name] for name in member.plan.needs if name in self.by_name]
+
+    def after(self, member: Node) -> list[Node]:
+        """The members that need it, directly or not: named, or in a chain by their place."""
+        if self.chained and member.rank < len(self.plan.members):
+            return [other for other in self.members if other.rank > member.rank]
+        found: dict[NodeId, Node] = {}
+        asked = [member]
+        while asked:
+            for other in self.dependents.get(asked.pop().name, ()):
+                if other.id not in found:
+                    found[other.id] = other
+                    asked.append(other)
+        return list(found.values())

@@ -22,14 +22,15 @@ MOVES: dict[State, frozenset[State]] = {
     # WAITING: its turn, its group's limit or the next round has not come.
     State.CREATED: frozenset({State.WAITING, State.STARTING, State.ENDED}),
     State.WAITING: frozenset({State.STARTING, State.ENDED}),
-    State.STARTING: frozenset({State.RUNNING, State.STOPPING, State.ENDED}),
-    State.RUNNING: frozenset({State.STOPPING, State.ENDED}),
-    State.STOPPING: frozenset({State.ENDED}),
-    # The next round, or the next run of the same tree.
+    State.STARTING: frozenset({State.RUNNING, State.STOPPING, State.BACKOFF, State.ENDED}),
+    State.RUNNING: frozenset({State.STOPPING, State.BACKOFF, State.ENDED}),
+    # BACKOFF: it has ended, and is to be started again.
+    State.STOPPING: frozenset({State.BACKOFF, State.ENDED}),
+    State.BACKOFF: frozenset({State.STARTING, State.WAITING, State.ENDED}),
+    # The next round, the next run of the same tree, or a restart with its group or by hand.
     State.ENDED: frozenset({State.WAITING, State.STARTING}),
-    # Used by supervision proper.
+    # Not used yet.
     State.PAUSED: frozenset(),
-    State.BACKOFF: frozenset(),
 }
 
 
