@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from asyncproc._core.lifecycle.action import PHASES
+from asyncproc._core.log_file import LogFile
 from asyncproc._core.names import name_fault
 from asyncproc.errors import Fault
 
@@ -143,18 +144,20 @@ def _stream(*words: str) -> Check:
     def check(value: object) -> str | None:
         if isinstance(value, str) and value in LATER_STREAMS:
             return f"{value!r} is not supported by this version"
-        return _path(value) and f"must be one of {', '.join(map(repr, words))}, or a path"
+        if isinstance(value, LogFile):
+            return value.fault()
+        return _path(value) and f"must be one of {', '.join(map(repr, words))}, a path, or a LogFile"
 
     return check
 
 
-LATER_STREAMS = frozenset({"log", "terminal", "pipe"})
+LATER_STREAMS = frozenset({"terminal", "pipe"})
 
 
 def _stdin(value: object) -> str | None:
-    if isinstance(value, str) and value in LATER_STREAMS:
+    if value == "terminal":
         return f"{value!r} is not supported by this version"
-    return None if isinstance(value, str | bytes) else "must be text or bytes to be read, or 'null'"
+    return None if isinstance(value, str | bytes) else "must be text or bytes to be read, 'pipe', or 'null'"
 
 
 def _signal(value: object) -> str | None:
@@ -176,7 +179,7 @@ def _encoding(value: object) -> str | None:
     return None if value is None or isinstance(value, str) else "must be the name of an encoding, or None for bytes"
 
 
-_OUTPUTS = ("capture", "tee", "inherit", "null")
+_OUTPUTS = ("capture", "tee", "inherit", "null", "log")
 
 HONOURED: dict[str, tuple[Collection[str], Check]] = {
     "name": (EVERY, name_fault),
