@@ -27,6 +27,10 @@ class _Piece:
         self.time = time
 
 
+_NOTHING: deque[_Piece] = deque()
+"""What all rings hold that nothing was written to: a deque of its own takes 600 bytes, and most children write nothing."""
+
+
 class Ring:
     """The last bytes of one stream.
 
@@ -37,7 +41,7 @@ class Ring:
     __slots__ = ("_pieces", "_size", "dropped", "ended", "gone", "written")
 
     def __init__(self, size: int) -> None:
-        self._pieces: deque[_Piece] = deque()
+        self._pieces = _NOTHING
         self._size = size
         self.gone = 0
         self.written = 0
@@ -46,6 +50,8 @@ class Ring:
 
     def add(self, data: bytes, order: int, time: float, joins: bool) -> None:
         """Take what has arrived; *joins*: nothing has arrived on another stream since the last piece of this one."""
+        if self._pieces is _NOTHING:
+            self._pieces = deque()
         last = self._pieces[-1] if self._pieces else None
         if (
             last is not None
@@ -147,6 +153,8 @@ class Output:
 
     def shortened(self, size: int) -> Output:
         """The same with less of it held: what an ended child needs not keep any more."""
+        if all(ring.written - ring.dropped <= size for ring in self.rings.values()):
+            return self
         short = Output((), size)
         short.rings = {stream: ring.shortened(size) for stream, ring in self.rings.items()}
         return short

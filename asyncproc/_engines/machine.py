@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
@@ -44,6 +45,7 @@ class MachineEngine:
         self._preload = preload
         self._on_line = on_line
         self._shows_all = shows_all
+        self._host = os.getpid()
         self._late: set[Streams] = set()
         self._log_writer: LogWriter | None = None
 
@@ -58,6 +60,8 @@ class MachineEngine:
 
     def hang_up(self) -> None:
         """The same without waiting, for when there is no loop any more."""
+        if os.getpid() != self._host:  # a forked copy: the loop's list of readers is not its own
+            return
         self._close_late()
         if self._log_writer is not None:
             self._log_writer.hang_up()

@@ -122,7 +122,9 @@ class LogWriter:
             if self._waiting + len(data) > BOUND:
                 self._losses_of(target).add(len(data), "it comes faster than it can be written")
                 data = b""
-            if data or last:
+            if last and not data and self._thread is None:  # it has never said anything: no thread for that
+                target.close()
+            elif data or last:
                 self._waiting += len(data)
                 self._entries.append((target, data))
                 self._begin()

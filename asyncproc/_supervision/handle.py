@@ -17,7 +17,6 @@ from asyncproc._core.transition import Transition
 from asyncproc._spec.base import Spec
 from asyncproc._supervision.gate import BeforeLoop, hold_of, next_step
 from asyncproc._supervision.outcome import error_of, results_of
-from asyncproc._supervision.reader import Lines, Pieces, uncaptured
 from asyncproc.errors import StartFailed, StateError
 
 if TYPE_CHECKING:
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 
     from asyncproc._supervision.mail import Mail
     from asyncproc._supervision.place import Place
+    from asyncproc._supervision.reader import Lines, Pieces
     from asyncproc._supervision.supervisor import Supervisor
     from asyncproc.abc import Inlet, Streams
 
@@ -296,6 +296,8 @@ class Handle(Generic[T_co]):
         Raises:
             StateError: neither of its streams is captured.
         """
+        from asyncproc._supervision.reader import Lines
+
         return Lines(self._supervisor.loop, self._captured())
 
     def output_bytes(self) -> Pieces:
@@ -304,9 +306,13 @@ class Handle(Generic[T_co]):
         Raises:
             StateError: neither of its streams is captured.
         """
+        from asyncproc._supervision.reader import Pieces
+
         return Pieces(self._supervisor.loop, self._captured())
 
     def _captured(self) -> Place:
+        from asyncproc._supervision.reader import uncaptured
+
         place = self._place
         rule = uncaptured(place.spec)
         if rule is not None and (place.output is None or not place.output.rings):

@@ -112,3 +112,4 @@ def test_shortened_keeps_the_last_and_the_count() -> None:
     assert seen == ring.held and cursor.dropped == 110 and cursor.over
     assert [output.rings["stdout"].last(size) for size in (3, 8, 1000)] == [b"9--", b"28--29--", output.rings["stdout"].held]
     assert Ring(5).last(3) == b""
+    assert output.shortened(1000) is output
