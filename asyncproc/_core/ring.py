@@ -124,7 +124,7 @@ class Output:
 
     def __init__(self, streams: Iterable[str], size: int) -> None:
         self.rings = {stream: Ring(size) for stream in streams}
-        self.waiting: set[Callable[[], object]] = set()
+        self.waiting: list[Callable[[], object]] = []
         self.on_end: list[Callable[[], object]] = []
         self._arrivals = 0
         self._last: str | None = None
@@ -148,8 +148,10 @@ class Output:
         return all(ring.ended for ring in self.rings.values())
 
     def _tell(self) -> None:
-        while self.waiting:
-            self.waiting.pop()()
+        if self.waiting:
+            waiting, self.waiting = self.waiting, []
+            for call in waiting:
+                call()
 
     def shortened(self, size: int) -> Output:
         """The same with less of it held: what an ended child needs not keep any more."""

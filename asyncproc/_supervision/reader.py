@@ -102,13 +102,14 @@ class Reader:
         self._waiting = self._loop.create_future()
         outputs = [cursor.output for cursor in self._cursors]
         for output in outputs:
-            output.waiting.add(self.wake)
+            output.waiting.append(self.wake)
         try:
             await self._waiting
         finally:
             self._waiting = None
             for output in outputs:
-                output.waiting.discard(self.wake)
+                if self.wake in output.waiting:  # it was cancelled, or woken by another
+                    output.waiting.remove(self.wake)
 
     async def _yield(self) -> None:
         """Let others of the loop have their turn, now and then."""

@@ -91,7 +91,7 @@ def test_who_waits_is_called_once() -> None:
     calls: list[str] = []
     output.on_end.append(lambda: calls.append("end"))
     for deed in (lambda: output.add("stdout", b"x", 0.0), lambda: output.end("stdout"), lambda: output.end("stderr")):
-        output.waiting.add(lambda: calls.append("news"))
+        output.waiting.append(lambda: calls.append("news"))
         deed()
         assert not output.waiting
     assert calls == ["news", "news", "news", "end"]

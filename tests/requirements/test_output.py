@@ -259,8 +259,8 @@ async def test_r47_result_has_all_that_was_written_before_the_exit() -> None:
             time.sleep(0.05)  # this loop is busy: what is written and the exit are there when it looks
             assert handle.pid is not None
             held = hold(handle.pid)
-            await handle.write_eof()
             pidfd = os.pidfd_open(handle.pid)
+            await handle.write_eof()
             select.select([pidfd], [], [], 5)
             os.close(pidfd)
             assert len((await handle).stdout) == MIB
@@ -398,9 +398,7 @@ async def test_r49_input_arrives_whole_and_given_input_holds_up_nobody() -> None
             await given.write("y")
         with pytest.raises(StateError, match="has not started"):
             await manager.add(Command("cat", stdin="pipe")).write_eof()
-        half = await manager.start(
-            python("import os; os.read(0, 1); os.close(0); os.write(1, b'x'); os.read(1, 1)", stdin="pipe")
-        )
+        half = await manager.start(python("import os, signal; os.read(0, 1); os.close(0); signal.pause()", stdin="pipe"))
         with pytest.raises(BrokenPipeError, match="app/python"):
             await asyncio.wait_for(half.write(block), 5)
 
