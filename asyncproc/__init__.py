@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from asyncproc._core.exit import Phase as Phase
     from asyncproc._core.exit import Reason as Reason
     from asyncproc._core.lifecycle.loop_times import LoopReport as LoopReport
+    from asyncproc._core.line import Line as Line
+    from asyncproc._core.line import Piece as Piece
+    from asyncproc._core.log_file import LogFile as LogFile
     from asyncproc._core.results import Results as Results
     from asyncproc._core.snapshot import Snapshot as Snapshot
     from asyncproc._core.stop_report import StopReport as StopReport
@@ -120,12 +123,15 @@ _HOMES = {
     "Exit": "_core.exit",
     "Group": "_supervision.group",
     "Handle": "_supervision.handle",
+    "Line": "_core.line",
+    "LogFile": "_core.log_file",
     "LoopReport": "_core.lifecycle.loop_times",
     "Manager": "_manager",
     "Namespace": "_shared.namespace",
     "OnFinish": "_supervision.gate",
     "OnStart": "_supervision.gate",
     "Phase": "_core.exit",
+    "Piece": "_core.line",
     "Process": "_spec.leaf",
     "Reason": "_core.exit",
     "Results": "_core.results",

@@ -10,10 +10,24 @@ from asyncproc._core.value import Value
 if TYPE_CHECKING:
     from asyncproc._core.exit import Exit
     from asyncproc._core.lifecycle.loop_times import LoopReport
+    from asyncproc._core.ring import Output
     from asyncproc._core.snapshot import Snapshot
     from asyncproc._core.supervision.action import Rung
 
-__all__ = ["Alarm", "Child", "Clock", "Engine", "Order", "Question", "Service", "Snapshot", "Subscriber", "Watcher"]
+__all__ = [
+    "Alarm",
+    "Child",
+    "Clock",
+    "Engine",
+    "Inlet",
+    "Order",
+    "Question",
+    "Service",
+    "Snapshot",
+    "Streams",
+    "Subscriber",
+    "Watcher",
+]
 
 
 class Order(Value):
@@ -108,6 +122,39 @@ class Child(Protocol):
 
     def send_credit(self, count: int) -> None:
         """Say that *count* bytes of its values have been taken."""
+
+
+class Inlet(Protocol):
+    """Where a child's standard input is written to."""
+
+    async def write(self, data: bytes) -> None:
+        """Hand over all of it; waits while the child does not read.
+
+        Raises:
+            BrokenPipeError: nobody will read it.
+        """
+
+    async def write_eof(self) -> None:
+        """Let the child come to the end of its input."""
+
+
+class Streams(Protocol):
+    """The standard streams of a child that has some of its own: its attribute ``streams``."""
+
+    @property
+    def output(self) -> Output:
+        """What is kept of its output."""
+
+    @property
+    def stdin(self) -> Inlet | None:
+        """Its standard input, when that is a pipe."""
+
+    def subscribe(self, stream: str, callback: Callable[[bytes], None]) -> Callable[[], None]:
+        """Let *callback* be called with raw pieces of ``stdout`` or ``stderr``, first with what is held; returns what ends it.
+
+        Raises:
+            ValueError: this stream is not captured.
+        """
 
 
 class Engine(Protocol):

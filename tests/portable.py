@@ -21,6 +21,7 @@ MODULES = (
     "tests/lifecycle/test_ends.py",
     "tests/lifecycle/test_gates.py",
     "tests/shared/test_transactions.py",
+    "tests/requirements/test_output.py",
 )
 
 _HELPERS = "about the launcher's helper processes, of which there are none"

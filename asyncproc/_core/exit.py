@@ -147,4 +147,6 @@ def _first_line(error: BaseException) -> str:
 
 
 def _last_line(text: str) -> str:
-    return text.rstrip().rsplit("\n", 1)[-1].strip()[:200]
+    lines = text.rstrip().split("\n")
+    fatal = [line for line in lines if line.startswith("Fatal Python error: ")]  # of the interpreter; its stack follows
+    return (fatal or lines)[-1].strip()[:200]

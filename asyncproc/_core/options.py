@@ -7,6 +7,7 @@ from typing import Any
 
 from asyncproc._core.backoff import Backoff
 from asyncproc._core.lifecycle.action import PHASES
+from asyncproc._core.log_file import LogFile
 from asyncproc._core.names import name_fault
 from asyncproc.errors import Fault
 
@@ -154,18 +155,20 @@ def _stream(*words: str) -> Check:
     def check(value: object) -> str | None:
         if isinstance(value, str) and value in LATER_STREAMS:
             return f"{value!r} is not supported by this version"
-        return _path(value) and f"must be one of {', '.join(map(repr, words))}, or a path"
+        if isinstance(value, LogFile):
+            return value.fault()
+        return _path(value) and f"must be one of {', '.join(map(repr, words))}, a path, or a LogFile"
 
     return check
 
 
-LATER_STREAMS = frozenset({"log", "terminal", "pipe"})
+LATER_STREAMS = frozenset({"terminal", "pipe"})
 
 
 def _stdin(value: object) -> str | None:
-    if isinstance(value, str) and value in LATER_STREAMS:
+    if value == "terminal":
         return f"{value!r} is not supported by this version"
-    return None if isinstance(value, str | bytes) else "must be text or bytes to be read, or 'null'"
+    return None if isinstance(value, str | bytes) else "must be text or bytes to be read, 'pipe', or 'null'"
 
 
 def _signal(value: object) -> str | None:
@@ -213,7 +216,7 @@ def _needs(value: object) -> str | None:
     return None if well else "must be a sequence of names of siblings"
 
 
-_OUTPUTS = ("capture", "tee", "inherit", "null")
+_OUTPUTS = ("capture", "tee", "inherit", "null", "log")
 
 HONOURED: dict[str, tuple[Collection[str], Check]] = {
     "name": (EVERY, name_fault),

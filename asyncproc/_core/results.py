@@ -133,7 +133,15 @@ def failure_of(exit: Exit) -> BaseException:
             return _because(ChildTimeout(exit.explain(), exit), exit)
         case _:
             # What is no Exception (a SystemExit, a cancellation) would unwind the loop of whoever awaits.
-            return exit.error if isinstance(exit.error, Exception) else _because(ChildCrashed(exit.explain(), exit), exit)
+            return exit.error if isinstance(exit.error, Exception) else _because(_crash(exit), exit)
+
+
+def _crash(exit: Exit) -> ChildCrashed:
+    """With the stack, if the interpreter itself has told it."""
+    error = ChildCrashed(exit.explain(), exit)
+    if exit.stderr_tail.startswith("Fatal Python error: "):
+        error.add_note(exit.stderr_tail.rstrip())
+    return error
 
 
 def _because(error: BaseException, exit: Exit) -> BaseException:

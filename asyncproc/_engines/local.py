@@ -88,30 +88,31 @@ class LocalEngine(MachineEngine):
         self._spares.clear()
         for chain in chains:
             await chain.aclose()
+        await super().aclose()
 
     def hang_up(self) -> None:
         """The same without waiting, for when there is no loop any more."""
         self._closed = True
         for chain in self.chains:
             chain.hang_up()
+        super().hang_up()
 
     # --- starts ---------------------------------------------------------------------------------------------------------
 
     def _start_process(self, spec: Any, order: Order, watcher: Watcher) -> Child:
         chain = self.chain()  # first: it starts while the rest is loaded
         from asyncproc._engines.requests import chain_setting, first_message
-        from asyncproc._runtime.stdio import Streams
 
         options = spec._asyncproc.options
         wanted = {name: self._shown(options, name, default) for name, default in (("stdout", "inherit"), ("stderr", "tee"))}
-        streams = Streams(self._loop, wanted, self._shower(order))
+        streams = self._streams(order, wanted)
         try:
             description, loop, by_value = first_message(spec, order, chain_setting(options, chain, streams))
             spare = self._take_spare()
             child, fork = (spare, None) if spare is not None else self._prepare(chain, self._stage(loop, by_value))
         except BaseException:
             streams.handed_over()
-            streams.finish()
+            streams.close()
             raise
         # What it is to be waits in its socket when it is born: from the request on, the template has this processor.
         child.assign(order, description, streams, watcher, options.get("on_stop", "cancel") == "cancel")
@@ -174,7 +175,6 @@ class LocalEngine(MachineEngine):
         chain = self.chain()  # first: it starts while the rest is loaded
         from asyncproc._engines.requests import request_command
         from asyncproc._runtime.command import CommandChild
-        from asyncproc._runtime.stdio import Streams
 
         options = spec._asyncproc.options
         wanted = {
@@ -182,13 +182,13 @@ class LocalEngine(MachineEngine):
             "stdout": self._shown(options, "stdout", "capture"),
             "stderr": self._shown(options, "stderr", "capture"),
         }
-        streams = Streams(self._loop, wanted, self._shower(order), options.get("max_output", 1 << 20))
+        streams = self._streams(order, wanted, options.get("max_output", 1 << 20))
         number, index = chain.next_number()
         try:
             request_command(chain, spec, streams, number, index)
         except BaseException:
             chain.free_index(index)
             streams.handed_over()
-            streams.finish()
+            streams.close()
             raise
         return CommandChild(self._loop, chain, spec, order, watcher, streams, number, index)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
@@ -13,6 +14,8 @@ from asyncproc._spec.base import Spec
 from asyncproc.errors import Fault, SpecError
 
 if TYPE_CHECKING:
+    from asyncproc._runtime.log_writer import LogWriter
+    from asyncproc._runtime.stdio import Streams
     from asyncproc._spec.leaf import Body
     from asyncproc.abc import Child, Order, Watcher
 
@@ -42,15 +45,31 @@ class MachineEngine:
         self._preload = preload
         self._on_line = on_line
         self._shows_all = shows_all
+        self._host = os.getpid()
+        self._late: set[Streams] = set()
+        self._log_writer: LogWriter | None = None
 
     def warm_up(self, kinds: set[str]) -> None:
         """Start what children of these kinds will need, ahead of them."""
 
     async def aclose(self) -> None:
         """End whatever is left of this engine's processes, and return when nothing is."""
+        self._close_late()
+        if self._log_writer is not None:
+            await self._log_writer.aclose()
 
     def hang_up(self) -> None:
         """The same without waiting, for when there is no loop any more."""
+        if os.getpid() != self._host:  # a forked copy: the loop's list of readers is not its own
+            return
+        self._close_late()
+        if self._log_writer is not None:
+            self._log_writer.hang_up()
+
+    def _close_late(self) -> None:
+        """The output of children that have ended while somebody holds it: nobody is left who could write."""
+        for streams in list(self._late):
+            streams.close()
 
     # --- starts ---------------------------------------------------------------------------------------------------------
 
@@ -86,18 +105,26 @@ class MachineEngine:
 
     _start_command = _start_process
 
-    # --- output that is shown -------------------------------------------------------------------------------------------
+    # --- output ---------------------------------------------------------------------------------------------------------
 
     def _shown(self, options: Mapping[str, Any], stream: str, default: str) -> Any:
         wanted = options.get(stream, default)
         return "tee" if self._shows_all and wanted in ("capture", "inherit") and stream not in options else wanted
 
-    def _shower(self, order: Order) -> Callable[[str, bytes], None] | None:
-        on_line = self._on_line
-        if on_line is None:
-            return None
-        path = order.path
-        return lambda stream, data: on_line(path, stream, data)
+    def _streams(self, order: Order, wanted: Mapping[str, Any], size: int = 1 << 20) -> Streams:
+        """The streams of a child that is about to start."""
+        from asyncproc._runtime.entrance import Entrance
+        from asyncproc._runtime.stdio import Streams
+
+        return Streams(self._loop, wanted, Entrance(order.path, self._on_line, self._writer), size, self._late)
+
+    def _writer(self) -> LogWriter:
+        """Who writes log files and records, for all children."""
+        if self._log_writer is None:
+            from asyncproc._runtime.log_writer import LogWriter
+
+            self._log_writer = LogWriter()
+        return self._log_writer
 
 
 class Stillborn:

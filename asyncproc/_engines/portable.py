@@ -18,12 +18,12 @@ from asyncproc._engines.provision import directory, environment, limits
 from asyncproc._engines.requests import command_message, first_message, three
 from asyncproc._runtime.own_keeper import OwnKeeper
 from asyncproc._runtime.pairs import own_pair
-from asyncproc._runtime.stdio import Streams
 from asyncproc._runtime.warden import raised_limit
 from asyncproc.errors import Fault, SpecError
 
 if TYPE_CHECKING:
     from asyncproc._runtime.process import ProcessChild
+    from asyncproc._runtime.stdio import Streams
     from asyncproc._spec.command import Command
     from asyncproc._spec.leaf import Body
     from asyncproc.abc import Child, Order, Watcher
@@ -46,9 +46,11 @@ class PortableEngine(MachineEngine):
 
     async def aclose(self) -> None:
         await self._keeper.aclose()
+        await super().aclose()
 
     def hang_up(self) -> None:
         self._keeper.hang_up()
+        super().hang_up()
 
     # --- starts ---------------------------------------------------------------------------------------------------------
 
@@ -59,12 +61,12 @@ class PortableEngine(MachineEngine):
         setting = (None, directory(options.get("cwd")), _limits(options) or None, None, None, list(sys.argv))
         description, _, _ = first_message(spec, order, setting)
         wanted = {name: self._shown(options, name, default) for name, default in (("stdout", "inherit"), ("stderr", "tee"))}
-        streams = Streams(self._loop, wanted, self._shower(order))
+        streams = self._streams(order, wanted)
         try:
             child, pid = self._interpreter(order, streams, env)
         except BaseException:
             streams.handed_over()
-            streams.finish()
+            streams.close()
             raise
         streams.handed_over()
         child.on_spawned(pid)
@@ -100,14 +102,14 @@ class PortableEngine(MachineEngine):
             "stdout": self._shown(options, "stdout", "capture"),
             "stderr": self._shown(options, "stderr", "capture"),
         }
-        streams = Streams(self._loop, wanted, self._shower(order), options.get("max_output", 1 << 20))
+        streams = self._streams(order, wanted, options.get("max_output", 1 << 20))
         number, index = self._keeper.next_number()
         try:
             self._keeper.start_command(number, index, message, three(streams), env)
         except BaseException:
             self._keeper.free_index(index)
             streams.handed_over()
-            streams.finish()
+            streams.close()
             raise
         streams.handed_over()
         return CommandChild(self._loop, self._keeper, spec, order, watcher, streams, number, index)

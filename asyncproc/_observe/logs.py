@@ -21,6 +21,10 @@ def configured(style: str) -> Iterator[None]:
         yield
         return
     handler: logging.Handler = logging.NullHandler() if style == "off" else Rendered(style == "json")
+    output = logging.getLogger("asyncproc.output")  # what children write that were given stdout="log"
+    level = output.level
+    if level == logging.NOTSET:
+        output.setLevel(logging.INFO)
     propagates = logger.propagate
     logger.addHandler(handler)
     logger.propagate = False
@@ -29,6 +33,7 @@ def configured(style: str) -> Iterator[None]:
     finally:
         logger.removeHandler(handler)
         logger.propagate = propagates
+        output.setLevel(level)
 
 
 class Rendered(logging.Handler):
@@ -54,7 +59,8 @@ def _formatter(json: bool) -> logging.Formatter:
     shared: list[Any] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info if json else structlog.stdlib.ExtraAdder(),
+        structlog.stdlib.ExtraAdder(),
+        *([structlog.processors.format_exc_info] if json else []),
     ]
     renderer: Any
     if json:

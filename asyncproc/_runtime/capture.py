@@ -1,111 +1,98 @@
-"""A child's output as the manager keeps it: always drained, bounded, the last bytes at hand.
+"""A child's captured output: always drained, whoever reads it, so that the child never waits for us.
 
-The child never waits for us: what does not fit into the ring pushes out what is oldest, and is counted.
+The loop reads one piece in a turn, so that a child that floods its output holds up nobody. What is read goes to what is
+:mod:`kept <asyncproc._core.ring>`, which is bounded, and to those who asked to be told of it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
-from collections import deque
+import time
 from collections.abc import Callable
+from contextlib import suppress
 
-RING = 1 << 20
+from asyncproc._core.ring import Output
+
+log = logging.getLogger("asyncproc")
+
 READ_SIZE = 1 << 16
-TAIL_LINES = 20
-TAIL_BYTES = 4096
+DRAIN_SIZE = 1 << 20
+"""Bytes that are taken at once at the end: as much as a pipe can hold. A grandchild may go on writing."""
 
 
 class Capture:
-    """One stream of one child.
+    """One stream of one child, from the pipe to who is interested.
 
     Args:
         loop: the manager's loop.
-        size: bytes that are kept; what is older is dropped and counted.
-        on_data: told of each piece, as it comes.
+        output: where it is kept. stream: under which name.
     """
 
-    __slots__ = ("_chunks", "_fd", "_held", "_loop", "_on_data", "_size", "dropped")
+    __slots__ = ("_fd", "_loop", "_output", "_stream", "told")
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, size: int = RING, on_data: Callable[[bytes], None] | None = None
-    ) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, output: Output, stream: str) -> None:
         self._loop = loop
-        self._size = size
-        self._on_data = on_data
-        self._chunks: deque[bytes] = deque()
-        self._held = 0
-        self.dropped = 0
+        self._output = output
+        self._stream = stream
         self._fd: int | None = None
+        self.told: tuple[Callable[[bytes], object], ...] = ()
+        """Called with each piece, as it comes, and with none at the end."""
 
     def open(self) -> int:
         """Make the pipe; returns the end that is the child's, to be closed by the caller."""
         self._fd, theirs = os.pipe()
         os.set_blocking(self._fd, False)
-        self._loop.add_reader(self._fd, self._readable)
+        self._loop.add_reader(self._fd, self._read)
         return theirs
 
-    def _readable(self) -> None:
-        self._read()
-
-    def _read(self) -> bool:
+    def _read(self) -> int:
+        """Take one piece; returns its size."""
         if self._fd is None:
-            return False
+            return 0
         try:
             data = os.read(self._fd, READ_SIZE)
         except BlockingIOError:
-            return False
+            return 0
         except OSError:
             data = b""
         if not data:
-            self.close()
-            return False
-        self._keep(data)
-        return True
+            self.close()  # at once: a reader that is left at the end of its file is called for ever
+            return 0
+        self._output.add(self._stream, data, time.time())
+        self._tell(data)
+        return len(data)
 
-    def _keep(self, data: bytes) -> None:
-        self._chunks.append(data)
-        self._held += len(data)
-        while self._held > self._size:
-            excess = self._held - self._size
-            first = self._chunks[0]
-            lost = min(excess, len(first))
-            if lost == len(first):
-                self._chunks.popleft()
-            else:
-                self._chunks[0] = first[lost:]
-            self._held -= lost
-            self.dropped += lost
-        if self._on_data is not None:
-            self._on_data(data)
+    def _tell(self, data: bytes) -> None:
+        for call in self.told:
+            try:
+                call(data)
+            except Exception:  # of somebody who looks on: the child must go on being read
+                log.exception("what was told of a child's %s failed, and is not told any more", self._stream)
+                self.forget(call)
+
+    def forget(self, call: Callable[[bytes], object]) -> None:
+        self.told = tuple(other for other in self.told if other is not call)
 
     def drain(self) -> None:
-        """Take what is there now, at most a ring full; a grandchild may go on writing."""
-        budget = max(self._size, READ_SIZE) // 4096
-        while budget and self._read():
-            budget -= 1
-
-    @property
-    def data(self) -> bytes:
-        return b"".join(self._chunks)
+        """Take what is there now."""
+        left = DRAIN_SIZE
+        while left > 0 and (size := self._read()):
+            left -= size
 
     @property
     def ended(self) -> bool:
         return self._fd is None
 
-    def tail(self) -> str:
-        """The last lines, as text."""
-        data = b""
-        for chunk in reversed(self._chunks):
-            data = chunk + data
-            if len(data) >= TAIL_BYTES:
-                break
-        text = data[-TAIL_BYTES:].decode("utf-8", "backslashreplace")
-        return "".join(text.splitlines(keepends=True)[-TAIL_LINES:])
-
     def close(self) -> None:
         """Stop reading; what was kept stays."""
-        if self._fd is not None:
+        if self._fd is None:
+            return
+        with suppress(RuntimeError):  # the loop is closed
             self._loop.remove_reader(self._fd)
-            os.close(self._fd)
-            self._fd = None
+        os.close(self._fd)
+        self._fd = None
+        self._output.end(self._stream)
+        self._tell(b"")
+        self.told = ()

@@ -42,7 +42,7 @@ class CommandChild:
         self._spec = spec
         self._order = order
         self._watcher: Watcher | None = watcher
-        self._streams = streams
+        self.streams = streams
         self._number = number
         self._index = index
         self._asked = False
@@ -65,6 +65,7 @@ class CommandChild:
         about = {"exec": self._spec.argv[0], "cwd": options.get("cwd")}.get(step)
         error = OSError(errno, os.strerror(errno), about) if about is not None else OSError(errno, os.strerror(errno))
         error.add_note(f"step: {step}")
+        self.streams.close()  # nothing was written
         self._settle(Reason.CRASHED, error=error)
 
     def on_process_ended(self, status: int, cpu: float, peak_memory: int) -> None:
@@ -114,7 +115,7 @@ class CommandChild:
         if watcher is None:
             return
         self._chain.free_index(self._index)
-        self._streams.drain()
+        self.streams.wind_down()
         duration = self._loop.time() - self._started
         exit = Exit(
             self._order.path,
@@ -122,21 +123,17 @@ class CommandChild:
             reason,
             pid=self.pid,
             duration=duration,
-            stderr_tail=self._streams.stderr_tail(),
+            stderr_tail=self.streams.stderr_tail(),
             **facts,
         )
         completed = self._completed(exit) if exit.error is None and reason is not Reason.LOST else None
-        self._streams.finish()
         watcher.on_exit(exit, completed)
 
     def _completed(self, exit: Exit) -> Completed[Any]:
-        captures = (self._streams.stdout, self._streams.stderr)
-        stdout, stderr = (b"" if capture is None else capture.data for capture in captures)
-        truncated = any(capture is not None and capture.dropped for capture in captures)
+        stdout, stderr = (self._text(self.streams.held(stream)) for stream in ("stdout", "stderr"))
+        truncated = bool(self.streams.dropped)
         code = exit.code if exit.code is not None else -int(exit.signal or 0)
-        return Completed(
-            self._spec.argv, code, self._text(stdout), self._text(stderr), exit.duration, exit.cpu, exit.peak_memory, truncated
-        )
+        return Completed(self._spec.argv, code, stdout, stderr, exit.duration, exit.cpu, exit.peak_memory, truncated)
 
     def _text(self, data: bytes) -> Any:
         return data if self._encoding is None else data.decode(self._encoding, "backslashreplace")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # the C half of signal, as the bootstrap has it
 import _thread
+import faulthandler
 import os
 import select
 import sys
@@ -28,6 +29,7 @@ def begin(channel: int, parent: int, stamp: int, preload: tuple[str, ...], watch
     """
     _signal.pthread_sigmask(_signal.SIG_SETMASK, [])
     _forget_multiprocessing()
+    faulthandler.enable(2)  # as in a template
 
     def prepare(loop: bool) -> None:
         if watches:

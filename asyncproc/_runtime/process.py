@@ -67,10 +67,10 @@ class ProcessChild:
         "_outcome",
         "_ready",
         "_started",
-        "_streams",
         "_watcher",
         "ended",
         "pid",
+        "streams",
     )
 
     def __init__(
@@ -85,7 +85,7 @@ class ProcessChild:
         self._index = index
         self._order: Order | None = None
         self._watcher: Watcher | None = None
-        self._streams: Streams | None = None
+        self.streams: Streams | None = None
         self._started = loop.time()
         self._ready = False
         self._acknowledged = False
@@ -108,7 +108,7 @@ class ProcessChild:
         """Tell the process what it is."""
         self._order = order
         self._watcher = watcher
-        self._streams = streams
+        self.streams = streams
         self._cancels = cancels
         self._started = self._loop.time()
         self._channel.spawn(description, streams.fds)
@@ -128,6 +128,8 @@ class ProcessChild:
     def on_start_failed(self, step: str, errno: int) -> None:
         error = OSError(errno, os.strerror(errno))
         error.add_note(f"step: {step}")
+        if self.streams is not None:
+            self.streams.close()  # nothing was written
         self._settle(Reason.CRASHED, error=error)
 
     def on_process_ended(self, status: int, cpu: float, peak_memory: int) -> None:
@@ -255,13 +257,13 @@ class ProcessChild:
         self._channel.close()
         self._chain.free_index(self._index)
         self.ended = True
-        if self._watcher is None or self._order is None or self._streams is None:
+        if self._watcher is None or self._order is None or self.streams is None:
             return
         result, error = self._result()
         if error is not None and reason is Reason.FINISHED:
             reason = Reason.CRASHED
         facts.setdefault("error", error or self._error if reason is not Reason.FINISHED else None)
-        self._streams.drain()
+        self.streams.wind_down()
         exit = Exit(
             self._order.path,
             self._order.incarnation,
@@ -270,10 +272,9 @@ class ProcessChild:
             phase=self._phase if error is not None else None,
             loop=self._fell[1] or None if error is not None and self._fell is not None else None,
             duration=self._loop.time() - self._started,
-            stderr_tail=self._streams.stderr_tail(),
+            stderr_tail=self.streams.stderr_tail(),
             **facts,
         )
-        self._streams.finish()
         self._watcher.on_exit(exit, result)
 
     @property

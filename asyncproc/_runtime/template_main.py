@@ -5,6 +5,7 @@ It imports in stages and serves requests between them, so that the first plain f
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import os
 import select
@@ -52,6 +53,7 @@ class Template(Keeper):
         self.forked = 0.0
 
     def serve(self) -> None:
+        faulthandler.enable(2)  # once, for all that are forked: a child that crashes tells where, on its standard error
         self._until(lambda: self.preload is not None)  # where to import from comes with the first request
         for modules in STAGES:
             self._import(modules)

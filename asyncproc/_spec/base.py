@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing_extensions import TypeVar
 
     from asyncproc._core.backoff import Backoff
+    from asyncproc._core.log_file import LogFile
     from asyncproc._supervision.handle import Handle
 
     T_co = TypeVar("T_co", default=Any, covariant=True)
@@ -73,8 +74,8 @@ class OsOptions(TypedDict, total=False):
     nice: int
     cpus: Collection[int]
     rlimits: Mapping[str, int | tuple[int, int]]
-    stdout: Literal["capture", "tee", "inherit", "null"] | Path
-    stderr: Literal["capture", "tee", "inherit", "null", "stdout"] | Path
+    stdout: Literal["capture", "tee", "inherit", "null", "log"] | Path | LogFile
+    stderr: Literal["capture", "tee", "inherit", "null", "log", "stdout"] | Path | LogFile
 
 
 class ProcessOptions(LoopOptions, OsOptions, total=False):

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from asyncproc._core.supervision.record import NodeView
     from asyncproc._supervision.mail import Mail
     from asyncproc._supervision.place import Place
+    from asyncproc._supervision.reader import Lines, Pieces
     from asyncproc._supervision.supervisor import Supervisor
+    from asyncproc.abc import Inlet, Streams
 
     T_co = TypeVar("T_co", default=Any, covariant=True)
 else:
@@ -295,6 +297,74 @@ class Handle(Generic[T_co]):
         if kind not in kinds.LOOPED:
             raise StateError(f"node {self.path}: is a {kind}, which has no channel to send or receive values on")
         return self._place.mailbox()
+
+    # --- its streams ----------------------------------------------------------------------------------------------------
+
+    def output(self) -> Lines:
+        """Lines of what its process writes to captured streams, of both in order of arrival, until it has ended for good.
+
+        Begins with what is still held: 1 MiB of each stream (``max_output``) of one that runs, 64 KiB of one that has ended.
+        Any number may read at once; none holds up the child: who is too slow loses the oldest, and ``dropped`` counts bytes.
+
+        Raises:
+            StateError: neither of its streams is captured.
+        """
+        from asyncproc._supervision.reader import Lines
+
+        return Lines(self._supervisor.loop, self._captured())
+
+    def output_bytes(self) -> Pieces:
+        """The same as bytes, exactly as they came.
+
+        Raises:
+            StateError: neither of its streams is captured.
+        """
+        from asyncproc._supervision.reader import Pieces
+
+        return Pieces(self._supervisor.loop, self._captured())
+
+    def _captured(self) -> Place:
+        from asyncproc._supervision.reader import uncaptured
+
+        place = self._place
+        rule = uncaptured(place.spec)
+        if rule is not None and (place.output is None or not place.output.rings):
+            raise StateError(f"node {self.path}: {rule}")
+        return place
+
+    async def write(self, data: bytes | str) -> None:
+        """Write to the standard input of a command with ``stdin="pipe"``; waits while the command does not read.
+
+        Text goes in the command's encoding. Cancelled, a part of it may have been written.
+
+        Raises:
+            BrokenPipeError: the command has closed its input, or has ended.
+            StateError: its input is no pipe, or it has not started.
+        """
+        inlet = self._inlet()
+        if isinstance(data, str):
+            data = data.encode(self._place.spec._asyncproc.options.get("encoding") or "utf-8")
+        await inlet.write(data)
+
+    async def write_eof(self) -> None:
+        """Let the command come to the end of its standard input.
+
+        Raises:
+            StateError: its input is no pipe, or it has not started.
+        """
+        await self._inlet().write_eof()
+
+    def _inlet(self) -> Inlet:
+        self._require_loop()
+        place = self._place
+        if place.spec._asyncproc.options.get("stdin") != "pipe":
+            raise StateError(f"node {self.path}: its standard input is no pipe: that needs stdin='pipe'")
+        streams: Streams | None = getattr(place.child, "streams", None)
+        if streams is not None and streams.stdin is not None:
+            return streams.stdin
+        if place.view.exit is None:
+            raise StateError(f"node {self.path}: has not started, it is {self.state.value}")
+        raise BrokenPipeError(f"node {self.path}: has ended, nobody reads its standard input: {place.view.exit.explain()}")
 
     # --- its loops ------------------------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from asyncproc._core.supervision.event import Acknowledged, Exited, NodeId, Readied, Spawned, Timer
@@ -12,23 +13,31 @@ from asyncproc._supervision.mail import Mail
 from asyncproc.errors import StateError
 
 if TYPE_CHECKING:
+    from weakref import WeakSet
+
     from asyncproc._core.exit import Exit
     from asyncproc._core.lifecycle.loop_times import LoopReport
+    from asyncproc._core.ring import Output
     from asyncproc._core.supervision.plan import Plan
     from asyncproc._core.supervision.record import NodeView
     from asyncproc._spec.base import Spec
     from asyncproc._supervision.below import Below
     from asyncproc._supervision.gate import Hold
+    from asyncproc._supervision.reader import Reader
     from asyncproc._supervision.supervisor import Supervisor
-    from asyncproc.abc import Alarm, Child, Question
+    from asyncproc.abc import Alarm, Child, Question, Streams
+
+
+KEPT_AFTER_END = 1 << 16
+"""Bytes of each stream of an ended child that are kept for who reads them later."""
 
 
 class Place:
     """One node."""
 
     __slots__ = (
-        "awaited", "below", "callbacks", "child", "hold", "id", "joined", "left", "level", "mail", "members", "parent", "path",
-        "report", "restart_at", "result", "said_ready", "spec", "starting", "timers", "view", "waiting",
+        "awaited", "below", "callbacks", "child", "hold", "id", "joined", "left", "level", "mail", "members", "output",
+        "parent", "path", "readers", "report", "restart_at", "result", "said_ready", "spec", "starting", "timers", "view", "waiting",
     )  # fmt: skip
 
     def __init__(self, id: NodeId, spec: Spec[Any], path: str, level: int, view: NodeView, parent: Place | None) -> None:
@@ -47,6 +56,8 @@ class Place:
         self.starting = False  # somebody will be told if it ends before it is ready
         self.left = False  # its last incarnation could not be ended, and was given up
         self.mail: Mail | None = None
+        self.output: Output | None = None  # what is kept of its present or last incarnation's
+        self.readers: WeakSet[Reader] | None = None  # of its output, from the first on
         self.hold: Hold | None = None  # of one that its parent holds at each phase
         self.report: LoopReport | None = None  # the last that its child has told
         self.below: Below | None = None  # what was started below it, once something was
@@ -74,6 +85,26 @@ class Place:
             elif self.view.exit is not None and self.view.finished:
                 self.mail.end(self.view.exit)
         return self.mail
+
+    def begin_output(self) -> None:
+        """A new incarnation writes from now on; what the last one has written is for those who read it already."""
+        streams: Streams | None = getattr(self.child, "streams", None)
+        output = self.output = None if streams is None else streams.output
+        if output is None:
+            return
+        for reader in self.readers or ():
+            reader.follow(output)
+        output.on_end.append(partial(self._end_output, output))
+
+    def _end_output(self, output: Output) -> None:
+        """All is written: who reads it has it, who comes later need not find all of it."""
+        if self.output is output:
+            self.output = output.shortened(KEPT_AFTER_END)
+
+    def wake_readers(self) -> None:
+        """Let everyone look again who waits for output."""
+        for reader in self.readers or ():
+            reader.wake()
 
     def cancel_timers(self) -> None:
         for timer in self.timers.values():

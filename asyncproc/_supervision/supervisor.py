@@ -220,6 +220,7 @@ class Supervisor:
         place.said_ready = False
         order = Order(place.path, action.incarnation, action.round, place.level, place.hold is not None)
         place.child = self.engine.start(place.spec, order, Incarnation(self, place, action.incarnation))
+        place.begin_output()
         if place.mail is not None:
             place.mail.connect(place.child)
 
@@ -261,6 +262,7 @@ class Supervisor:
         exit = place.view.exit
         if place.mail is not None and exit is not None:
             place.mail.end(exit)
+        place.wake_readers()
         told = place.awaited or (place.starting and not place.view.ready)
         if exit is not None and exit.failed and not told and self._was_started(place):
             log.error("%s", exit.explain(), exc_info=exit.error)

@@ -150,6 +150,13 @@ class Handle(Face, Generic[T_co]):
     rejoin = asked(AsyncHandle.rejoin)
     restart = awaited(AsyncHandle.restart)
 
+    # --- its streams ----------------------------------------------------------------------------------------------------
+
+    output = iterated(AsyncHandle.output)
+    output_bytes = iterated(AsyncHandle.output_bytes)
+    write = awaited(AsyncHandle.write)
+    write_eof = awaited(AsyncHandle.write_eof)
+
     # --- its loops ------------------------------------------------------------------------------------------------------
 
     steps = iterated(AsyncHandle.steps)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from asyncproc import Backoff, Setup
+from asyncproc import Backoff, LogFile, Setup
 from asyncproc._core.options import EVERY, HONOURED, NOT_YET, ONLY_VALUE, option_faults, table
 
 WELL: dict[str, list[Any]] = {
@@ -16,7 +16,7 @@ WELL: dict[str, list[Any]] = {
     "env": [{"A": "b", "C": None}], "inherit_env": [True, False], "cwd": ["/tmp", Path("/tmp"), b"/tmp"], "umask": [0, 0o777],
     "nice": [-20, 19], "cpus": [[0], {1, 2}], "stderr": ["stdout"],
     "rlimits": [{"nofile": 64}, {"RLIMIT_CPU": (1, 2)}, {"core": -1}, {"as": (5, -1)}],
-    "stdout": ["capture", "tee", "inherit", "null", "/tmp/x"], "stdin": ["null", "text", b"bytes"],
+    "stdout": ["capture", "tee", "inherit", "null", "log", "/tmp/x", LogFile("x")], "stdin": ["null", "pipe", "text", b"bytes"],
     "shell": [True], "encoding": ["latin-1", None], "ok_codes": [(0, 1), {255}], "stop_signal": ["SIGINT", 2],
     "max_output": [1], "on_failure": ["stop", "continue"], "limit": [None, 1],
     "setup": [None, Setup()], "loops": [0, 1, None], "join_in": [None, 0, 0.5], "retries": [0, 3], "ready": [None, "call"],
@@ -32,7 +32,8 @@ BADLY: dict[str, list[Any]] = {
     "env": [3, {"": "x"}, {"a=b": "x"}, {"A": 1}, {"A\0": "x"}, {"A": "\0"}, {1: "x"}], "inherit_env": [1], "cwd": [3, ""],
     "umask": [-1, 0o1000, True], "nice": [-21, 20, 1.5], "cpus": [[], 3, [-1]],
     "rlimits": [3, {"locks": 1}, {"nofile": -2}, {"nofile": (2, 1)}, {"nofile": (-1, 1)}, {"nofile": (1, 2, 3)}, {3: 1}],
-    "stdout": [3, "log", "stdout\0x" and "terminal"], "stderr": ["pipe"], "stdin": ["terminal", "pipe", 3], "shell": ["yes"],
+    "stdout": [3, "terminal", LogFile(""), LogFile("x", 0)], "stderr": ["pipe", LogFile("x", max_age=0)], "shell": ["yes"],
+    "stdin": ["terminal", 3],
     "encoding": [3], "ok_codes": [3, [256]], "stop_signal": [True, 2.5], "max_output": [0, None], "on_failure": ["ignore"],
     "limit": [0, -1, True],
     "setup": [3, "x"], "loops": [-1, 1.5, True, "x"], "join_in": [-1, "x"], "retries": [-1, None, True], "ready": ["notify", 3],

@@ -136,3 +136,12 @@ def test_group_whose_members_have_run_again_has_failed_all_the_same() -> None:
     """An exception group cannot be empty."""
     (error,) = group_failure("app", []).exceptions
     assert isinstance(error, ChildCrashed)
+
+
+def test_stack_of_a_crash_stands_on_the_error() -> None:
+    """D7.4: what the interpreter itself told; the explanation says its first line, not its last."""
+    stack = "Fatal Python error: Segmentation fault\n\nCurrent thread (most recent call first):\n  File x, line 1 in f\n"
+    exit = Exit("app/a", 1, Reason.CRASHED, stderr_tail=stack)
+    error = failure_of(exit)
+    assert error.__notes__ == [stack.rstrip()] and "last words: Fatal Python error: Segmentation fault" in exit.explain()
+    assert not hasattr(failure_of(Exit("app/a", 1, Reason.CRASHED, stderr_tail="oh\n")), "__notes__")

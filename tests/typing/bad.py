@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import asyncproc
-from asyncproc import Command, Concurrent, Coroutine, Manager, Namespace, Process, Sequential, Thread, blocking
+from asyncproc import Command, Concurrent, Coroutine, LogFile, Manager, Namespace, Process, Sequential, Thread, blocking
 
 
 def digest(path: str) -> str:
@@ -31,6 +31,7 @@ Coroutine(serve, 80, env={})  # type: ignore[call-overload]  # a coroutine has n
 Command(["ls", "-l"])  # type: ignore[arg-type]  # a list
 Command("ls", loops=3)  # type: ignore[call-arg]  # a command has none
 Command("ls", stdout=3)  # type: ignore[arg-type]  # wrong type of an option
+LogFile("x", max_bytes="1")  # type: ignore[arg-type]  # wrong type
 Sequential(digest, limit=3)  # type: ignore[call-arg, arg-type]  # digest needs an argument, and a sequence has no limit
 Sequential(3)  # type: ignore[arg-type]  # no spec
 Concurrent(on_failure="ignore")  # type: ignore[arg-type]  # not one of the words

@@ -20,11 +20,14 @@ from asyncproc import (
     Exit,
     Group,
     Handle,
+    Line,
+    LogFile,
     LoopReport,
     Manager,
     Namespace,
     OnStart,
     Phase,
+    Piece,
     Process,
     Results,
     Sequential,
@@ -265,6 +268,10 @@ def script() -> None:
             assert_type(node, blocking.Handle[Any])
         for moved in manager.events():
             assert_type(moved, Transition)
+        for line in handle.output():
+            assert_type(line, Line)
+        assert_type(handle.output_bytes().dropped, int)
+        assert_type(handle.write("x"), None)
         events = handle.events()
         assert_type(next(events).after, State)
         assert_type(events.dropped, int)
@@ -374,3 +381,21 @@ async def lives() -> None:
         held = manager.add(ui, hold=True)
         assert_type(held, Handle[bytes])
         await held.restart()
+
+
+# --- output ---
+async def watch_output(manager: Manager) -> None:
+    rotated = LogFile("out.log", max_bytes=1 << 20, backups=2, max_age=86400.0)
+    handle = await manager.start(Command("cat", stdin="pipe", stdout=rotated, stderr="log"))
+    Process(fetch, stdout="log", stderr=rotated)
+    await handle.write("text")
+    await handle.write(b"bytes")
+    await handle.write_eof()
+    lines = handle.output()
+    async for line in lines:
+        assert_type(line, Line)
+        assert_type((line.stream, line.time, line.partial), tuple[str, float, bool])
+        assert_type(line.upper(), str)
+    assert_type(lines.dropped, int)
+    async for piece in handle.output_bytes():
+        assert_type(piece, Piece)
