@@ -7,6 +7,7 @@ from typing import Any
 
 from asyncproc._core.lifecycle.action import PHASES
 from asyncproc._core.names import name_fault
+from asyncproc._core.size import size_in_bytes
 from asyncproc.errors import Fault
 
 PROCESS, THREAD, COROUTINE, COMMAND = "process", "thread", "coroutine", "command"
@@ -111,6 +112,15 @@ def _int_between(low: int, high: int) -> Check:
     return check
 
 
+def _account(value: object) -> str | None:
+    well = (isinstance(value, str) and value and "\0" not in value) or _count(value) is None
+    return None if value is None or well else "must be a name or a number"
+
+
+def _memory(value: object) -> str | None:
+    return None if value is None or size_in_bytes(value) else "must be bytes >= 1, or a text as '512MiB' or '1.5GB'"
+
+
 def _cpus(value: object) -> str | None:
     well = isinstance(value, Collection) and value and all(isinstance(cpu, int) and cpu >= 0 for cpu in value)
     return None if well else "must be a collection of processor numbers"
@@ -202,6 +212,10 @@ HONOURED: dict[str, tuple[Collection[str], Check]] = {
     "nice": (OS, _int_between(-20, 19)),
     "cpus": (OS, _cpus),
     "rlimits": (OS, _rlimits),
+    "user": (OS, _account),
+    "group": (OS, _account),
+    "trust": (OS, _one_of("code", "data")),
+    "max_memory": (OS, _memory),
     "stdout": (OS, _stream(*_OUTPUTS)),
     "stderr": (OS, _stream(*_OUTPUTS, "stdout")),
     "stdin": (COMMANDS, _stdin),
@@ -218,7 +232,6 @@ NOT_YET: dict[str, Collection[str]] = {
     **dict.fromkeys(("backoff", "needs", "essential", "alive", "resources", "schedule", "watch", "engine"), EVERY),
     "ready": EVERY - LOOPED,
     "heartbeat": LOOPED,
-    **dict.fromkeys(("user", "group", "max_memory", "trust"), OS),
     **dict.fromkeys(("pty", "detach", "policy"), COMMANDS),
 }
 """Options of the contract that this version refuses, by kind: never taken and forgotten."""

@@ -99,22 +99,28 @@ class LocalEngine(MachineEngine):
 
     def _start_process(self, spec: Any, order: Order, watcher: Watcher) -> Child:
         chain = self.chain()  # first: it starts while the rest is loaded
+        from asyncproc._engines.provision import identity, limits, wire
         from asyncproc._engines.requests import chain_setting, first_message
         from asyncproc._runtime.stdio import Streams
 
         options = spec._asyncproc.options
+        other = identity(order.path, options)
+        values = wire(order.path, options, other)
         wanted = {name: self._shown(options, name, default) for name, default in (("stdout", "inherit"), ("stderr", "tee"))}
         streams = Streams(self._loop, wanted, self._shower(order))
         try:
-            description, loop, by_value = first_message(spec, order, chain_setting(options, chain, streams))
+            setting = chain_setting(options, chain, streams, limits(options, other), other)
+            description, loop, by_value = first_message(spec, order, setting, values.is_data)
             spare = self._take_spare()
-            child, fork = (spare, None) if spare is not None else self._prepare(chain, self._stage(loop, by_value))
+            # Another user may be unable to import anything: all of it is there before.
+            stage = max(LOOP, self._stage(loop, by_value)) if other is not None else self._stage(loop, by_value)
+            child, fork = (spare, None) if spare is not None else self._prepare(chain, stage)
         except BaseException:
             streams.handed_over()
             streams.finish()
             raise
         # What it is to be waits in its socket when it is born: from the request on, the template has this processor.
-        child.assign(order, description, streams, watcher, options.get("on_stop", "cancel") == "cancel")
+        child.assign(order, description, streams, watcher, options.get("on_stop", "cancel") == "cancel", values)
         if fork is not None:
             fork()
         self._plan_refill()
@@ -172,11 +178,13 @@ class LocalEngine(MachineEngine):
 
     def _start_command(self, spec: Any, order: Order, watcher: Watcher) -> Child:
         chain = self.chain()  # first: it starts while the rest is loaded
+        from asyncproc._engines.provision import identity, limits
         from asyncproc._engines.requests import request_command
         from asyncproc._runtime.command import CommandChild
         from asyncproc._runtime.stdio import Streams
 
         options = spec._asyncproc.options
+        other = identity(order.path, options)
         wanted = {
             "stdin": options.get("stdin", "null"),
             "stdout": self._shown(options, "stdout", "capture"),
@@ -185,7 +193,7 @@ class LocalEngine(MachineEngine):
         streams = Streams(self._loop, wanted, self._shower(order), options.get("max_output", 1 << 20))
         number, index = chain.next_number()
         try:
-            request_command(chain, spec, streams, number, index)
+            request_command(chain, spec, streams, number, index, limits(options, other), other)
         except BaseException:
             chain.free_index(index)
             streams.handed_over()

@@ -62,7 +62,7 @@ class CommandChild:
 
     def on_start_failed(self, step: str, errno: int) -> None:
         options = self._spec._asyncproc.options
-        about = {"exec": self._spec.argv[0], "cwd": options.get("cwd")}.get(step)
+        about = {"exec": self._spec.argv[0], "cwd": options.get("cwd"), "user": options.get("user")}.get(step)
         error = OSError(errno, os.strerror(errno), about) if about is not None else OSError(errno, os.strerror(errno))
         error.add_note(f"step: {step}")
         self._settle(Reason.CRASHED, error=error)

@@ -23,6 +23,11 @@ RLIMIT_LOCKS = 10
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_NO_NEW_PRIVS = 38
+_PR_CAP_AMBIENT = 47
+_PR_CAP_AMBIENT_CLEAR_ALL = 4
+_CAPABILITIES = b"\x22\x05\x08\x20" if sys.byteorder == "little" else b"\x20\x08\x05\x22"
+"""The version that ``capset`` speaks: two words of 32 bits for each set."""
 _SIGKILL = 9
 
 _THIS_PROGRAM: Any = None
@@ -55,6 +60,21 @@ def set_name(name: str) -> None:
         pass
 
 
+def give_up_privileges() -> None:
+    """Hold no capability any more. A change from one ordinary user to another takes none of them away by itself."""
+    if HAS_PRCTL:
+        _call(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
+        capset = _ctypes.dlsym(_ctypes.dlopen(_THIS_PROGRAM, 2), "capset")
+        if _ctypes.call_function(capset, (_CAPABILITIES + bytes(4), bytes(24))) != 0:
+            raise PermissionError(1, "capabilities cannot be given up")
+
+
+def forbid_new_privileges() -> None:
+    """Whatever is executed from here on gains no rights: setuid bits and capabilities of files count no more."""
+    if HAS_PRCTL:
+        _call(_PR_SET_NO_NEW_PRIVS, 1)
+
+
 def _call(option: int, value: int) -> None:
     if _ctypes.call_function(_prctl, (option, value, 0, 0, 0)) != 0:
         raise OSError(f"prctl({option}, {value}) failed")
@@ -67,10 +87,11 @@ def direct_children() -> list[int]:
         with open(f"/proc/{pid}/task/{pid}/children", "rb", buffering=0) as file:
             return [int(word) for word in file.readall().split()]
     except FileNotFoundError:  # a kernel without CONFIG_PROC_CHILDREN
-        return [int(name) for name in os.listdir("/proc") if name.isdigit() and _parent_of(name) == pid]
+        return [int(name) for name in os.listdir("/proc") if name.isdigit() and parent_of(name) == pid]
 
 
-def _parent_of(name: str) -> int:
+def parent_of(name: str | int) -> int:
+    """The pid of a process's parent; -1 when it has ended."""
     try:
         with open(f"/proc/{name}/stat", "rb", buffering=0) as file:
             return int(file.readall().rpartition(b")")[2].split()[1])

@@ -177,4 +177,4 @@ def _exec(
     except OSError as error:
         os.write(report, b"fork:%d" % (error.errno or 22))
         os._exit(127)
-    become_program(argv, programs, cwd, env, options, report)
+    become_program(argv, programs, cwd, env, options, report, None)

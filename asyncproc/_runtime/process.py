@@ -19,7 +19,6 @@ from asyncproc._core.lifecycle.action import PHASES
 from asyncproc._core.lifecycle.loop_times import LoopReport
 from asyncproc._core.supervision.action import Rung
 from asyncproc._ipc.channel import Channel
-from asyncproc._ipc.codec import decode, encode
 from asyncproc._ipc.frame import (
     ACKNOWLEDGED,
     ANSWER,
@@ -33,10 +32,11 @@ from asyncproc._ipc.frame import (
     VALUE,
     bare,
 )
-from asyncproc._ipc.remote_error import pack_error, unpack_error
-from asyncproc.errors import ChannelBroken, ChildCrashed, DecodeError, EncodeError
+from asyncproc._ipc.wire import CODE
+from asyncproc.errors import ChannelBroken, ChildCrashed, DecodeError, EncodeError, StateError
 
 if TYPE_CHECKING:
+    from asyncproc._ipc.wire import Wire
     from asyncproc._runtime.keeper_link import Numbers, Reach
     from asyncproc._runtime.stdio import Streams
     from asyncproc.abc import Order, Watcher
@@ -69,6 +69,7 @@ class ProcessChild:
         "_started",
         "_streams",
         "_watcher",
+        "_wire",
         "ended",
         "pid",
     )
@@ -91,6 +92,7 @@ class ProcessChild:
         self._acknowledged = False
         self._asked = False
         self._cancels = True
+        self._wire = CODE
         self._error: BaseException | None = None
         self._outcome: tuple[int, bytes] | None = None
         self._fell: tuple[int, int] | None = None
@@ -104,8 +106,11 @@ class ProcessChild:
         self._channel.drain()
         return self._broken is None and not self.ended
 
-    def assign(self, order: Order, description: bytes, streams: Streams, watcher: Watcher, cancels: bool) -> None:
+    def assign(
+        self, order: Order, description: bytes, streams: Streams, watcher: Watcher, cancels: bool, wire: Wire = CODE
+    ) -> None:
         """Tell the process what it is."""
+        self._wire = wire
         self._order = order
         self._watcher = watcher
         self._streams = streams
@@ -150,16 +155,20 @@ class ProcessChild:
 
     def _on_frame(self, kind: int, body: bytes) -> None:
         watcher = self._watcher
-        if watcher is None:
+        if watcher is None or self._order is None:
             return
         if kind == VALUE:
-            watcher.on_value(partial(decode, body, "value"), len(body))
+            watcher.on_value(partial(self._wire.decode, body, "value"), len(body))
         elif kind in (RESULT, ERROR):
             self._outcome = (kind, body)
         elif kind == CONTROL:
             self._on_message(body, watcher)
         elif kind == QUESTION and len(body) >= QUESTION_HEADER.size:
-            watcher.on_question(Asked(self._channel, body))
+            question = Asked(self._channel, body, self._wire)
+            if self._wire.is_data:  # what those services are told, and tell, holds pickles within
+                question.refuse(StateError(f"{self._order.path} exchanges data only: it has no namespace and no gates"))
+            else:
+                watcher.on_question(question)
 
     def _on_message(self, body: bytes, watcher: Watcher) -> None:
         if body == ONLY_READY:
@@ -233,7 +242,7 @@ class ProcessChild:
         self._settle(Reason.LOST, killed=True)
 
     def send_value(self, value: object) -> int:
-        body = encode(value, "value")
+        body = self._wire.encode(value, "value")
         self._channel.value(VALUE, body)
         return len(body)
 
@@ -285,9 +294,9 @@ class ProcessChild:
             return None, None
         kind, body = self._outcome
         if kind == ERROR:
-            return None, unpack_error(body)
+            return None, self._wire.unpack_error(body)
         try:
-            return decode(body, "result"), None
+            return self._wire.decode(body, "result"), None
         except DecodeError as error:
             return None, error
 
@@ -295,24 +304,25 @@ class ProcessChild:
 class Asked:
     """A question that came over a channel."""
 
-    __slots__ = ("_body", "_channel", "_number", "service")
+    __slots__ = ("_body", "_channel", "_number", "_wire", "service")
 
-    def __init__(self, channel: Channel, body: bytes) -> None:
+    def __init__(self, channel: Channel, body: bytes, wire: Wire) -> None:
+        self._wire = wire
         number, self.service = QUESTION_HEADER.unpack_from(body)
         self._number = number.to_bytes(4, "little")
         self._body = body
         self._channel = channel
 
     def take(self) -> Any:
-        return decode(self._body[QUESTION_HEADER.size :], "question")
+        return self._wire.decode(self._body[QUESTION_HEADER.size :], "question")
 
     def answer(self, value: object) -> None:
         try:
-            body = encode(value, "answer")
+            body = self._wire.encode(value, "answer")
         except EncodeError as error:
             self.refuse(error)
         else:
             self._channel.value(ANSWER, self._number + body)
 
     def refuse(self, error: BaseException) -> None:
-        self._channel.value(REFUSAL, self._number + pack_error(error))
+        self._channel.value(REFUSAL, self._number + self._wire.pack_error(error))

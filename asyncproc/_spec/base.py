@@ -69,6 +69,10 @@ class OsOptions(TypedDict, total=False):
     nice: int
     cpus: Collection[int]
     rlimits: Mapping[str, int | tuple[int, int]]
+    user: str | int | None
+    group: str | int | None
+    trust: Literal["code", "data"]
+    max_memory: int | str | None
     stdout: Literal["capture", "tee", "inherit", "null"] | Path
     stderr: Literal["capture", "tee", "inherit", "null", "stdout"] | Path
 
