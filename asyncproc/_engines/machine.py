@@ -13,6 +13,7 @@ from asyncproc._spec.base import Spec
 from asyncproc.errors import Fault, SpecError
 
 if TYPE_CHECKING:
+    from asyncproc._runtime.memory import Meter
     from asyncproc._spec.leaf import Body
     from asyncproc.abc import Child, Order, Watcher
 
@@ -42,6 +43,7 @@ class MachineEngine:
         self._preload = preload
         self._on_line = on_line
         self._shows_all = shows_all
+        self._meter: Meter | None = None
 
     def warm_up(self, kinds: set[str]) -> None:
         """Start what children of these kinds will need, ahead of them."""
@@ -85,6 +87,25 @@ class MachineEngine:
         )
 
     _start_command = _start_process
+
+    # --- memory ---------------------------------------------------------------------------------------------------------
+
+    def memory_of(self, limits: Mapping[Any, int]) -> dict[Any, int]:
+        """Bytes that children use with all that comes from them; of those that have a process by now.
+
+        Args:
+            limits: by child, the bytes up to which an upper bound will do.
+        """
+        from asyncproc._runtime.memory import Meter, Tree
+
+        if self._meter is None:
+            self._meter = Meter()
+        there = [child for child in limits if child.pid is not None and hasattr(child, "origin")]
+        trees = []
+        for child in there:
+            mark, above = child.origin
+            trees.append(Tree(child.pid, mark, above, limits[child]))
+        return dict(zip(there, self._meter.read(trees), strict=True))
 
     # --- output that is shown -------------------------------------------------------------------------------------------
 

@@ -79,6 +79,11 @@ class Chain:
         self._indices.add(index)
         return self._next, index
 
+    @property
+    def keepers(self) -> list[int]:
+        """The processes that children come from, and that adopt what they leave."""
+        return [link.pid for link in [self.launcher, *self.templates] if link.pid is not None]
+
     def free_index(self, index: int) -> None:
         """The child with this stamp is settled; with its last one, a chain that takes no new ones ends."""
         self._indices.discard(index)

@@ -52,6 +52,11 @@ class CommandChild:
         self._started = loop.time()
         self._link.children[number] = self
 
+    @property
+    def origin(self) -> tuple[int, frozenset[int]]:
+        """The index of its stamp, and the processes that whatever comes from it descends from."""
+        return self._index, frozenset((self.pid or 0, *self._chain.keepers))
+
     # --- what its keeper tells ------------------------------------------------------------------------------------------
 
     def on_spawned(self, pid: int) -> None:

@@ -121,6 +121,11 @@ class ProcessChild:
         if self.pid is not None:
             watcher.on_spawned(self.pid)
 
+    @property
+    def origin(self) -> tuple[int, frozenset[int]]:
+        """The index of its stamp, and the processes that whatever comes from it descends from."""
+        return self._index, frozenset((self.pid or 0, *self._chain.keepers))
+
     # --- what its keeper tells ------------------------------------------------------------------------------------------
 
     def on_spawned(self, pid: int) -> None:

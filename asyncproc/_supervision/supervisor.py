@@ -28,6 +28,7 @@ from asyncproc.abc import Order
 
 if TYPE_CHECKING:
     from asyncproc._spec.base import Spec
+    from asyncproc._supervision.memory import MemoryWatch
     from asyncproc.abc import Clock, Engine, Service, Subscriber
 
 log = logging.getLogger("asyncproc")
@@ -72,6 +73,7 @@ class Supervisor:
         self._wishes: deque[Action] = deque()
         self._working = False
         self._next_id = 0
+        self._memory: MemoryWatch | None = None
         self._hooks: set[asyncio.Task[None]] = set()
         self.root = self._add(root, None, name, -1)
 
@@ -191,6 +193,16 @@ class Supervisor:
         place.child = self.engine.start(place.spec, order, Incarnation(self, place, action.incarnation))
         if place.mail is not None:
             place.mail.connect(place.child)
+        if (limit := place.spec._asyncproc.options.get("max_memory")) is not None:
+            self._memory_watch().add(place, action.incarnation, limit)
+
+    def _memory_watch(self) -> MemoryWatch:
+        """Made for the first child that has a limit."""
+        if self._memory is None:
+            from asyncproc._supervision.memory import MemoryWatch
+
+            self._memory = MemoryWatch(self)
+        return self._memory
 
     def _wait(self, place: Place, action: Wait) -> None:
         self._cancel_timer(place, action.timer)
@@ -206,6 +218,8 @@ class Supervisor:
         if move.after is State.ENDED:
             place.cancel_timers()
             place.child = None
+            if self._memory is not None:
+                self._memory.remove(place)
             if place.mail is not None:
                 place.mail.disconnect()
         if self.subscribers:
