@@ -6,7 +6,7 @@ Helpers are started on first use. A start never raises: what goes wrong comes to
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -109,7 +109,8 @@ class LocalEngine(MachineEngine):
         wanted = {name: self._shown(options, name, default) for name, default in (("stdout", "inherit"), ("stderr", "tee"))}
         streams = Streams(self._loop, wanted, self._shower(order))
         try:
-            setting = chain_setting(options, chain, streams, limits(options, other), other)
+            given, group = _limited(chain, options, limits(options, other))
+            setting = chain_setting(options, chain, streams, given, other)
             description, loop, by_value = first_message(spec, order, setting, values.is_data)
             spare = self._take_spare()
             # Another user may be unable to import anything: all of it is there before.
@@ -119,6 +120,8 @@ class LocalEngine(MachineEngine):
             streams.handed_over()
             streams.finish()
             raise
+        if group is not None:
+            child.live_in(group)
         # What it is to be waits in its socket when it is born: from the request on, the template has this processor.
         child.assign(order, description, streams, watcher, options.get("on_stop", "cancel") == "cancel", values)
         if fork is not None:
@@ -193,10 +196,20 @@ class LocalEngine(MachineEngine):
         streams = Streams(self._loop, wanted, self._shower(order), options.get("max_output", 1 << 20))
         number, index = chain.next_number()
         try:
-            request_command(chain, spec, streams, number, index, limits(options, other), other)
+            given, group = _limited(chain, options, limits(options, other))
+            request_command(chain, spec, streams, number, index, given, other)
         except BaseException:
             chain.free_index(index)
             streams.handed_over()
             streams.finish()
             raise
-        return CommandChild(self._loop, chain, spec, order, watcher, streams, number, index)
+        child = CommandChild(self._loop, chain, spec, order, watcher, streams, number, index)
+        if group is not None:
+            child.live_in(group)
+        return child
+
+
+def _limited(chain: Chain, options: Mapping[str, Any], given: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
+    """A child's limits, and the control group that one gets which asks for such a limit."""
+    group = None if options.get("max_memory") is None else chain.leaf()
+    return ({**given, "leaf": group} if group is not None else given), group

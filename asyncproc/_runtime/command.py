@@ -45,12 +45,17 @@ class CommandChild:
         self._streams = streams
         self._number = number
         self._index = index
+        self._group: str | None = None
         self._asked = False
         self._stop_signal = signal_number(options.get("stop_signal", "SIGTERM"))
         self._ok_codes = frozenset(options.get("ok_codes", (0,)))
         self._encoding: str | None = options.get("encoding", "utf-8")
         self._started = loop.time()
         self._link.children[number] = self
+
+    def live_in(self, group: str) -> None:
+        """It will be in this control group."""
+        self._group = group
 
     @property
     def origin(self) -> tuple[int, frozenset[int]]:
@@ -88,9 +93,9 @@ class CommandChild:
             return
         if not self._asked:
             self._asked = True
-            self._link.request("ending", self._number, owes=True)
+            self._link.request("ending", self._number, self._group, owes=True)
         if rung is Rung.KILL:
-            self._link.request("kill", self._number)
+            self._link.request("kill", self._number, self._group)
         else:
             number = self._stop_signal if rung is Rung.ASK else signal.SIGTERM
             self._link.request("signal", self._number, int(number), True)
@@ -118,6 +123,8 @@ class CommandChild:
         watcher, self._watcher = self._watcher, None
         if watcher is None:
             return
+        if self._group is not None:
+            self._chain.free_leaf(self._group)
         self._chain.free_index(self._index)
         self._streams.drain()
         duration = self._loop.time() - self._started

@@ -121,6 +121,20 @@ def end_all_children() -> None:
             return
 
 
+def kill_group(folder: str) -> None:
+    """End everybody in a control group and below it, at once; see :mod:`asyncproc._runtime.cgroup`."""
+    try:
+        fd = os.open(f"{folder}/cgroup.kill", os.O_WRONLY | os.O_CLOEXEC)
+    except OSError:  # it is gone, or no descriptor is left: the sweep by stamps is there all the same
+        return
+    try:
+        os.write(fd, b"1")
+    except OSError:
+        pass
+    finally:
+        os.close(fd)
+
+
 # --- stamps: which child does an orphan come from -------------------------------------------------------------------
 #
 # A child's stamp is its soft RLIMIT_LOCKS. It survives fork, exec, setsid, a double fork and an emptied environment, and

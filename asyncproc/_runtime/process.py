@@ -59,6 +59,7 @@ class ProcessChild:
         "_chain",
         "_error",
         "_fell",
+        "_group",
         "_index",
         "_link",
         "_loop",
@@ -84,6 +85,7 @@ class ProcessChild:
         self._link = link
         self._number = number
         self._index = index
+        self._group: str | None = None
         self._order: Order | None = None
         self._watcher: Watcher | None = None
         self._streams: Streams | None = None
@@ -120,6 +122,10 @@ class ProcessChild:
         streams.handed_over()
         if self.pid is not None:
             watcher.on_spawned(self.pid)
+
+    def live_in(self, group: str) -> None:
+        """It will be in this control group."""
+        self._group = group
 
     @property
     def origin(self) -> tuple[int, frozenset[int]]:
@@ -227,7 +233,7 @@ class ProcessChild:
     def take_rung(self, rung: Rung) -> None:
         if not self._asked:
             self._asked = True
-            self._link.request("ending", self._number, owes=True)
+            self._link.request("ending", self._number, self._group, owes=True)
         if rung is Rung.KILL:
             self._kill()
         elif rung is Rung.TERM:
@@ -240,7 +246,7 @@ class ProcessChild:
         self._link.request("signal", self._number, int(number), False)
 
     def _kill(self) -> None:
-        self._link.request("kill", self._number)
+        self._link.request("kill", self._number, self._group)
 
     def abandon(self) -> None:
         self._link.children.pop(self._number, None)
@@ -267,6 +273,8 @@ class ProcessChild:
         if self._broken is not None:
             self._broken.cancel()
         self._channel.close()
+        if self._group is not None:
+            self._chain.free_leaf(self._group)
         self._chain.free_index(self._index)
         self.ended = True
         if self._watcher is None or self._order is None or self._streams is None:
