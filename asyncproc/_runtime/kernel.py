@@ -35,9 +35,19 @@ HAS_PRCTL = sys.platform == "linux"
 _prctl = _ctypes.dlsym(_ctypes.dlopen(_THIS_PROGRAM, 2), "prctl") if HAS_PRCTL else 0
 
 
+_children = -1
+"""Where this process reads who its children are: held from the start, so that to end them takes no descriptor."""
+
+
 def become_subreaper() -> None:
     """Adopt every descendant whose own parent ends."""
+    global _children
     _call(_PR_SET_CHILD_SUBREAPER, 1)
+    pid = os.getpid()
+    try:
+        _children = os.open(f"/proc/{pid}/task/{pid}/children", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:  # a kernel without CONFIG_PROC_CHILDREN
+        _children = -1
 
 
 def die_with(parent: int) -> None:
@@ -82,12 +92,13 @@ def _call(option: int, value: int) -> None:
 
 def direct_children() -> list[int]:
     """The pids of this process's own and adopted children, ended ones that nobody has reaped included."""
-    pid = os.getpid()
-    try:
-        with open(f"/proc/{pid}/task/{pid}/children", "rb", buffering=0) as file:
-            return [int(word) for word in file.readall().split()]
-    except FileNotFoundError:  # a kernel without CONFIG_PROC_CHILDREN
+    if _children < 0:
+        pid = os.getpid()
         return [int(name) for name in os.listdir("/proc") if name.isdigit() and parent_of(name) == pid]
+    found = b""
+    while part := os.pread(_children, 1 << 16, len(found)):
+        found += part
+    return [int(word) for word in found.split()]
 
 
 def parent_of(name: str | int) -> int:

@@ -41,7 +41,7 @@ def main(lifeline: int, requests: int, manager: int, open_files: int) -> None:
         os._exit(0)
     launcher = os.fork()
     if launcher == 0:
-        _become_launcher(lifeline, requests, watch)
+        _become_launcher(requests, watch)
     os.close(requests)
     _wait_for_any(watch, lifeline, os.pidfd_open(launcher))
     kernel.end_all_children()
@@ -52,9 +52,9 @@ def main(lifeline: int, requests: int, manager: int, open_files: int) -> None:
     os._exit(0)
 
 
-def _become_launcher(lifeline: int, requests: int, watch: int) -> Never:
+def _become_launcher(requests: int, watch: int) -> Never:
     try:
-        os.close(lifeline)
+        kernel.close_all_but((0, 1, 2, requests, watch))
         from asyncproc._runtime.launcher_main import Launcher
 
         Launcher(requests, watch).serve()
