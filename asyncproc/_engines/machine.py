@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable, Mapping
+from errno import EAGAIN, EMFILE, ENFILE, ENOMEM
 from typing import TYPE_CHECKING, Any, cast
 
 from asyncproc._core.exit import Exit, Reason
@@ -66,6 +67,7 @@ class MachineEngine:
                 return self._start_command(spec, order, watcher)
             return self._start_local(kind, spec, order, watcher)
         except Exception as error:  # of the user's values, or of a system that has nothing left
+            _note_step(error)
             return Stillborn(order, watcher, error)
 
     def _start_local(self, kind: str, spec: Spec[Any], order: Order, watcher: Watcher) -> Child:
@@ -119,6 +121,14 @@ class MachineEngine:
             return None
         path = order.path
         return lambda stream, data: on_line(path, stream, data)
+
+
+def _note_step(error: Exception) -> None:
+    """Say where a start has failed that did not come as far as a helper."""
+    if isinstance(error, OSError) and not any(note.startswith("step: ") for note in getattr(error, "__notes__", ())):
+        step = {EMFILE: "descriptors", ENFILE: "descriptors", EAGAIN: "fork", ENOMEM: "fork"}.get(error.errno or 0)
+        if step is not None or error.filename is not None:
+            error.add_note(f"step: {step or 'output'}")
 
 
 class Stillborn:

@@ -80,7 +80,7 @@ def become_program(
         raise failed or OSError(2, "")
     except OSError as error:
         os.write(report, b"%s:%d" % (step.encode(), int(error.errno or 22)))
-    except ValueError:  # setrlimit says EPERM so; elsewhere it is NUL where none may be
-        os.write(report, b"%s:%d" % (step.encode(), 1 if step == "limits" else 22))
+    except ValueError:  # NUL where none may be
+        os.write(report, b"%s:22" % step.encode())
     finally:
         os._exit(127)

@@ -21,18 +21,24 @@ def apply_limits(options: Mapping[str, Any]) -> None:
 
     Raises:
         OSError: the platform refuses one of them.
-        ValueError: a limit is not possible.
     """
     if "leaf" in options:
         _enter(options["leaf"])
     for number, pair in options.get("rlimits", {}).items():
-        resource.setrlimit(number, pair)
+        _limit(number, pair)
     if "nice" in options:
         os.nice(options["nice"])
     if "cpus" in options:
         os.sched_setaffinity(0, options["cpus"])
     if options.get("umask", -1) >= 0:
         os.umask(options["umask"])
+
+
+def _limit(number: int, pair: tuple[int, int]) -> None:
+    try:
+        resource.setrlimit(number, pair)
+    except ValueError as error:  # how Python tells of some
+        raise PermissionError(1, str(error)) from None
 
 
 def _enter(leaf: str) -> None:
