@@ -101,6 +101,8 @@ class Chain:
         self._next_leaf += 1
         if self._folder == "":
             self._folder = cgroup.make_folder(self._warden)
+            if self._folder is not None:
+                self.launcher.request("folder", 0, self._folder)
         return None if self._folder is None else cgroup.make_leaf(self._folder, self._next_leaf)
 
     def free_leaf(self, leaf: str) -> None:

@@ -103,6 +103,7 @@ class Keeper:
         self.sweep_at: float | None = None
         self.chasing = False  # the last sweep killed somebody, whose children now fall to us
         self.backlog: list[bytes] = []
+        self.folder: str | None = None  # of the control groups of its children, once there are some
         self.waits = False  # the loop waits, and has nothing half done
         self.poll = select.poll()
         self.wake, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -118,6 +119,8 @@ class Keeper:
         gc.enable()
         while self.turn(None):
             pass
+        if self.folder is not None:
+            kernel.kill_group(self.folder)
         kernel.end_all_children()
         self.after_the_end()
         os._exit(0)
@@ -201,6 +204,8 @@ class Keeper:
             self.kill(number, request[2])
         elif word == "ending":
             self._mark_ending(number, request[2])
+        elif word == "folder":
+            self.folder = request[2]
         else:
             self.on_request(request, fds)
 

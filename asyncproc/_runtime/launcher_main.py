@@ -36,10 +36,10 @@ class Launcher(Keeper):
             self._start_command(request, fds)
 
     def after_the_end(self) -> None:
-        if os.getppid() != self.warden:  # with the manager gone as well, nobody else is there to tidy up
-            from asyncproc._runtime.cgroup import remove_folder
+        if self.folder is not None and os.getppid() != self.warden:  # then nobody else is there to tidy up
+            from asyncproc._runtime.cgroup import remove
 
-            remove_folder(self.warden)
+            remove(self.folder)
 
     # --- templates ----------------------------------------------------------------------------------------------------
 
