@@ -61,6 +61,12 @@ def identity_of(path: str, options: Mapping[str, Any]) -> Identity | None:
     return found
 
 
+def may_switch() -> bool:
+    """Whether children may be other users here."""
+    needs = SETUID | SETGID | KILL
+    return _held() & needs == needs
+
+
 def _of_group(path: str, group: Any) -> Identity:
     return Identity(os.geteuid(), _gid_of(path, group), None, None, "/")
 

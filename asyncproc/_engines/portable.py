@@ -130,6 +130,8 @@ def refuse(order: Order, options: Mapping[str, Any]) -> None:
     faults = []
     if "cpus" in options and not hasattr(os, "sched_setaffinity"):
         faults.append(Fault(order.path, "cpus", options["cpus"], f"cannot be honoured on {sys.platform}"))
+    if options.get("max_memory") is not None and not sys.platform.startswith("linux"):
+        faults.append(Fault(order.path, "max_memory", options["max_memory"], f"cannot be honoured on {sys.platform}"))
     unknown = [
         name for name in options.get("rlimits", {}) if not hasattr(resource, f"RLIMIT_{name.upper().removeprefix('RLIMIT_')}")
     ]

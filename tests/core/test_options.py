@@ -21,6 +21,8 @@ WELL: dict[str, list[Any]] = {
     "max_output": [1], "on_failure": ["stop", "continue"], "limit": [None, 1],
     "setup": [None, Setup()], "loops": [0, 1, None], "join_in": [None, 0, 0.5], "retries": [0, 3], "ready": [None, "call"],
     "timeouts": [{}, {"loop": 0.2, "on_start": None}],
+    "user": [None, "nobody", 0], "group": [None, "nogroup", 65534], "trust": ["code", "data"],
+    "max_memory": [None, 1, "512MiB", "1.5 GB"],
 }  # fmt: skip
 BADLY: dict[str, list[Any]] = {
     "name": ["", "a/b", 3], "scale": [0, None, True, "2"], "start_timeout": [-1, "1", float("nan"), True], "timeout": [-0.1],
@@ -33,6 +35,8 @@ BADLY: dict[str, list[Any]] = {
     "limit": [0, -1, True],
     "setup": [3, "x"], "loops": [-1, 1.5, True, "x"], "join_in": [-1, "x"], "retries": [-1, None, True], "ready": ["notify", 3],
     "timeouts": [3, {"loop": 0}, {"loop": "x"}, {"body": 1.0}],
+    "user": ["", -1, True, 1.5, "a\0"], "group": ["", -1, b"x"], "trust": [None, "none", True],
+    "max_memory": [0, -1, True, "", "much", "1XB", 1.5],
 }  # fmt: skip
 
 

@@ -113,7 +113,7 @@ async def has_nothing_left(end: str) -> None:
             for pid in (os.getpid(), *helpers):
                 stack.enter_context(descriptors_left(0, 0 if pid == os.getpid() else pid))
             stack.enter_context(no_more_processes(os.getpid(), *helpers))
-            print("up", flush=True)
+            print("nothing left", flush=True)
             if end == "stopped":
                 report = await manager.stop()
                 print("left", len(report.left), flush=True)

@@ -180,7 +180,7 @@ async def test_r30_emfile_is_a_clean_error(kind: str) -> None:
 def test_r10_clean_up_needs_no_descriptor_and_no_process(end: str) -> None:
     """A host and helpers that can have neither leave nobody: neither a stop of everything nor the manager's own death."""
     with OrdinaryHost("has_nothing_left", end) as host:
-        host.until("up")
+        host.until("nothing left")
         if end == "stopped":
             assert host.until("left") == "0"
             helpers = {pid for pids in helpers_of(host.pid).values() for pid in pids}
@@ -555,6 +555,23 @@ async def test_another_user_implies_data() -> None:
         assert await manager.run(Process(targets.make, "complex", user="root")) == 1j
 
 
+@as_root
+async def test_another_user_and_trust_without_a_launcher() -> None:
+    """The portable path: the same identity, the same data, and a deaf child that ends."""
+    async with Manager(launcher="portable", grace=0.2) as manager:
+        found = await manager.run(Process(targets.who, user="nobody"))
+        entry = pwd.getpwnam("nobody")
+        assert (found["uid"], found["gid"], found["env"]["USER"]) == ([entry.pw_uid] * 3, [entry.pw_gid] * 3, "nobody")
+        assert (found["no_new_privs"], found["dies_with_its_parent"]) == ("1", signal.SIGKILL)
+        assert (await manager.run(Command("id", "-u", user="daemon"))).stdout == "1\n"
+        with pytest.raises(RemoteError, match="complex is no data"):
+            await manager.run(Process(targets.make, "complex", trust="data"))
+        deaf = await manager.start(Process(targets.deaf_with_daemon, user="nobody"))
+        _, daemon = await deaf.receive()
+        assert (await deaf.stop()).killed
+        assert wait_end(daemon, asyncio.get_running_loop().time() + PATIENCE)
+
+
 # --- what limits promise -----------------------------------------------------------------------------------------------
 
 
@@ -663,6 +680,13 @@ async def test_d4_7_more_memory_than_allowed_ends_the_tree_and_says_so(where: st
             assert sibling.exit is None
             with pytest.raises(ChildCrashed):
                 await handle
+
+
+async def test_d4_7_memory_is_limited_without_a_launcher() -> None:
+    """The portable path: of the child and of what has it among its parents."""
+    async with Manager(launcher="portable") as manager:
+        handle = await manager.start(Process(targets.hold, 120 * MIB, "child", max_memory="100MiB"))
+        assert (await handle.wait()).reason is Reason.OUT_OF_MEMORY
 
 
 async def test_d4_7_command_out_of_memory_gets_its_signal_first() -> None:
