@@ -57,6 +57,20 @@ def deaf_with_daemon() -> None:
     time.sleep(hostile.FOR_EVER)
 
 
+def tell_stamp() -> None:
+    current().sync.send(resource.getrlimit(kernel.RLIMIT_LOCKS)[0])
+    time.sleep(hostile.FOR_EVER)
+
+
+def forge() -> None:
+    """Leave a daemon that bears the stamp which it is told, and tell its pid."""
+    stamp = current().sync.receive()
+    daemon = hostile._daemon()
+    resource.prlimit(daemon, kernel.RLIMIT_LOCKS, (stamp, stamp))
+    current().sync.send(daemon)
+    time.sleep(hostile.FOR_EVER)
+
+
 # --- what is data, and what is not ------------------------------------------------------------------------------------
 
 

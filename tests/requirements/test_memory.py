@@ -16,7 +16,7 @@ from asyncproc._runtime import cgroup
 from asyncproc.errors import ChildCrashed
 from asyncproc.testing import hostile
 from asyncproc.testing.leaks import Leaks
-from tests.faults.harness import Victim
+from tests.faults.harness import Victim, wait_end
 from tests.requirements import limits_targets as targets
 from tests.requirements.limits_targets import MIB
 
@@ -46,6 +46,20 @@ async def test_r4_fork_bomb_in_a_group_ends_at_once(end: str) -> None:
             await (bomb.kill() if end == "kill" else bomb.stop())
             assert set(leaks.survivors()) == before
             assert sibling.exit is None
+
+
+@in_groups
+@pytest.mark.parametrize("end", ["kill", "stop"])
+async def test_r4_who_bears_anothers_stamp_ends_with_its_group(end: str) -> None:
+    """A daemon that takes its sibling's stamp is spared by each sweep: only the group says whose it is."""
+    async with Manager(grace=0.1, spares=0) as manager:
+        forger = await manager.start(Process(targets.forge, max_memory="8GiB", name="forger"))
+        sibling = await manager.start(Process(targets.tell_stamp))
+        await forger.send(await sibling.receive())
+        daemon = await forger.receive()
+        await (forger.kill() if end == "kill" else forger.stop())
+        assert wait_end(daemon, asyncio.get_running_loop().time() + 1.0)
+        assert sibling.exit is None
 
 
 @pytest.mark.parametrize("grouped", [True, False], ids=["group", "no group"])
