@@ -13,10 +13,9 @@ import sys
 from time import monotonic
 from types import ModuleType
 
-from asyncproc._ipc.codec import decode_call, encode
+from asyncproc._ipc.codec import decode_call
 from asyncproc._ipc.frame import ERROR, RESULT
 from asyncproc._ipc.link import Link
-from asyncproc._ipc.remote_error import pack_error
 from asyncproc._runtime.host import Direct, Host
 from asyncproc._runtime.lifecycle import Life
 from asyncproc._spec.current import Current, set_current_of_process
@@ -30,6 +29,10 @@ if TYPE_CHECKING:
     from asyncproc._ipc.spawn import Work
 
 
+PICKLE = b"\x80"
+"""What a call begins with that is to be unpickled; one of data begins otherwise."""
+
+
 def main(sock: socket, work: Work, early: list[tuple[int, bytes]], refused: Any) -> int:
     """Do the work that the manager described.
 
@@ -41,6 +44,12 @@ def main(sock: socket, work: Work, early: list[tuple[int, bytes]], refused: Any)
     """
     node, incarnation, round, level, metadata, loop, main_file, call, terms = work
     link = Link(sock, early)
+    load = decode_call
+    if call[:1] != PICKLE:
+        from asyncproc._ipc import data
+
+        link.wire, load = data.DATA, data.decode_call
+    wire = link.wire
     sys.modules["__main__"] = module = ModuleType("__main__")
     if main_file is not None:
         module.__file__ = main_file
@@ -53,14 +62,13 @@ def main(sock: socket, work: Work, early: list[tuple[int, bytes]], refused: Any)
         runner = Direct(link, node) if terms is None else Host(link, Life(terms, node, monotonic))
         played = runner  # the one that is played, for the closure
         set_current_of_process(lambda: Current(played, link.line(), node, incarnation, round, level, metadata or {}))
-        load = decode_call(call)  # user code may run in this, and ask where it is
-        body = encode(runner.run(load, loop), "result")
+        loaded = load(call)  # user code may run in this, and ask where it is
+        body = wire.encode(runner.run(loaded, loop), "result")
     except SystemExit as end:
-        return _finish(
-            link, ERROR if end.code else RESULT, pack_error(end) if end.code else encode(None), _code_of(end), runner
-        )
+        body = wire.pack_error(end) if end.code else wire.encode(None, "result")
+        return _finish(link, ERROR if end.code else RESULT, body, _code_of(end), runner)
     except BaseException as error:
-        return _finish(link, ERROR, pack_error(error), 1, runner)
+        return _finish(link, ERROR, wire.pack_error(error), 1, runner)
     return _finish(link, RESULT, body, 0, runner)
 
 

@@ -84,7 +84,8 @@ class Fault(tuple[str, str, object, str]):
         return f"Fault(path={self.path!r}, field={self.field!r}, value={self.value!r}, rule={self.rule!r})"
 
     def __str__(self) -> str:
-        return f"node {self.path}: {self.field} {self.rule}, got {_short(self.value)}"
+        value = sorted(map(str, self.value)) if self.field == "env" and isinstance(self.value, dict) else self.value
+        return f"node {self.path}: {self.field} {self.rule}, got {_short(value)}"  # of an environment the names alone
 
 
 class SpecError(AsyncprocError, ValueError):

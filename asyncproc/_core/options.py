@@ -9,6 +9,7 @@ from asyncproc._core.backoff import Backoff
 from asyncproc._core.lifecycle.action import PHASES
 from asyncproc._core.log_file import LogFile
 from asyncproc._core.names import name_fault
+from asyncproc._core.size import size_in_bytes
 from asyncproc.errors import Fault
 
 PROCESS, THREAD, COROUTINE, COMMAND = "process", "thread", "coroutine", "command"
@@ -121,6 +122,15 @@ def _int_between(low: int, high: int) -> Check:
         return None if well else f"must be an int from {low} to {high}"
 
     return check
+
+
+def _account(value: object) -> str | None:
+    well = (isinstance(value, str) and value and "\0" not in value) or _count(value) is None
+    return None if value is None or well else "must be a name or a number"
+
+
+def _memory(value: object) -> str | None:
+    return None if value is None or size_in_bytes(value) else "must be bytes >= 1, or a text as '512MiB' or '1.5GB'"
 
 
 def _cpus(value: object) -> str | None:
@@ -242,6 +252,10 @@ HONOURED: dict[str, tuple[Collection[str], Check]] = {
     "nice": (OS, _int_between(-20, 19)),
     "cpus": (OS, _cpus),
     "rlimits": (OS, _rlimits),
+    "user": (OS, _account),
+    "group": (OS, _account),
+    "trust": (OS, _one_of("code", "data")),
+    "max_memory": (OS, _memory),
     "stdout": (OS, _stream(*_OUTPUTS)),
     "stderr": (OS, _stream(*_OUTPUTS, "stdout")),
     "stdin": (COMMANDS, _stdin),
@@ -267,7 +281,6 @@ NOT_YET: dict[str, Collection[str]] = {
     **dict.fromkeys(("alive", "resources", "schedule", "watch", "engine"), EVERY),
     "ready": EVERY - LOOPED,
     "heartbeat": LOOPED,
-    **dict.fromkeys(("user", "group", "max_memory", "trust"), OS),
     **dict.fromkeys(("pty", "detach", "policy"), COMMANDS),
 }
 """Options of the contract that this version refuses, by kind: never taken and forgotten."""

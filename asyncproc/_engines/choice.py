@@ -49,8 +49,9 @@ def guarantees(launcher: str) -> Mapping[str, bool | str]:
 
 def _of_chain() -> dict[str, bool | str]:
     from asyncproc._runtime import kernel
+    from asyncproc._runtime.cgroup import own_group
 
-    stamps = bool(kernel.own_interval()[1])
+    stamps, group = bool(kernel.own_interval()[1]), own_group()
     return {
         "launcher": "chain",
         "start of a Python child": "a fork of a template: milliseconds",
@@ -62,7 +63,19 @@ def _of_chain() -> dict[str, bool | str]:
         "children outlive the thread that started them": True,
         "exit codes when the host ignores SIGCHLD": True,
         "limits, niceness and processors": True,
+        "another user": _may_switch(),
+        "memory limits": "of all that comes from a child" if stamps else ITSELF,
+        "fork bombs of limited children end at once": group is not None and os.access(f"{group}/cgroup.procs", os.W_OK),
     }
+
+
+ITSELF = "of the child's own process"
+
+
+def _may_switch() -> bool | str:
+    from asyncproc._engines.identity import may_switch
+
+    return may_switch() or "no: it needs root or CAP_SETUID, CAP_SETGID and CAP_KILL"
 
 
 def _of_portable() -> dict[str, bool | str]:
@@ -82,4 +95,7 @@ def _of_portable() -> dict[str, bool | str]:
         "children outlive the thread that started them": not linux,
         "exit codes when the host ignores SIGCHLD": False,
         "limits, niceness and processors": True if hasattr(os, "sched_setaffinity") else "limits and niceness",
+        "another user": _may_switch() if hasattr(os, "setresuid") else False,
+        "memory limits": "of a child and what has it among its parents" if stamps else ITSELF if linux else False,
+        "fork bombs of limited children end at once": False,
     }

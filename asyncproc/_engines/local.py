@@ -6,7 +6,7 @@ Helpers are started on first use. A start never raises: what goes wrong comes to
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -101,21 +101,30 @@ class LocalEngine(MachineEngine):
 
     def _start_process(self, spec: Any, order: Order, watcher: Watcher) -> Child:
         chain = self.chain()  # first: it starts while the rest is loaded
+        from asyncproc._engines.provision import identity, limits, wire
         from asyncproc._engines.requests import chain_setting, first_message
 
         options = spec._asyncproc.options
+        other = identity(order.path, options)
+        values = wire(order.path, options, other)
         wanted = {name: self._shown(options, name, default) for name, default in (("stdout", "inherit"), ("stderr", "tee"))}
         streams = self._streams(order, wanted)
         try:
-            description, loop, by_value = first_message(spec, order, chain_setting(options, chain, streams))
+            given, group = _limited(chain, options, limits(options, other))
+            setting = chain_setting(options, chain, streams, given, other)
+            description, loop, by_value = first_message(spec, order, setting, values.is_data)
             spare = self._take_spare()
-            child, fork = (spare, None) if spare is not None else self._prepare(chain, self._stage(loop, by_value))
+            # Another user may be unable to import anything: all of it is there before.
+            stage = max(LOOP, self._stage(loop, by_value)) if other is not None else self._stage(loop, by_value)
+            child, fork = (spare, None) if spare is not None else self._prepare(chain, stage)
         except BaseException:
             streams.handed_over()
             streams.close()
             raise
+        if group is not None:
+            child.live_in(group)
         # What it is to be waits in its socket when it is born: from the request on, the template has this processor.
-        child.assign(order, description, streams, watcher, options.get("on_stop", "cancel") == "cancel")
+        child.assign(order, description, streams, watcher, options.get("on_stop", "cancel") == "cancel", values)
         if fork is not None:
             fork()
         self._plan_refill()
@@ -173,10 +182,12 @@ class LocalEngine(MachineEngine):
 
     def _start_command(self, spec: Any, order: Order, watcher: Watcher) -> Child:
         chain = self.chain()  # first: it starts while the rest is loaded
+        from asyncproc._engines.provision import identity, limits
         from asyncproc._engines.requests import request_command
         from asyncproc._runtime.command import CommandChild
 
         options = spec._asyncproc.options
+        other = identity(order.path, options)
         wanted = {
             "stdin": options.get("stdin", "null"),
             "stdout": self._shown(options, "stdout", "capture"),
@@ -185,10 +196,20 @@ class LocalEngine(MachineEngine):
         streams = self._streams(order, wanted, options.get("max_output", 1 << 20))
         number, index = chain.next_number()
         try:
-            request_command(chain, spec, streams, number, index)
+            given, group = _limited(chain, options, limits(options, other))
+            request_command(chain, spec, streams, number, index, given, other)
         except BaseException:
             chain.free_index(index)
             streams.handed_over()
             streams.close()
             raise
-        return CommandChild(self._loop, chain, spec, order, watcher, streams, number, index)
+        child = CommandChild(self._loop, chain, spec, order, watcher, streams, number, index)
+        if group is not None:
+            child.live_in(group)
+        return child
+
+
+def _limited(chain: Chain, options: Mapping[str, Any], given: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
+    """A child's limits, and the control group that one gets which asks for such a limit."""
+    group = None if options.get("max_memory") is None else chain.leaf()
+    return ({**given, "leaf": group} if group is not None else given), group

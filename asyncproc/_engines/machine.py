@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable, Mapping
+from errno import EAGAIN, EMFILE, ENFILE, ENOMEM
 from typing import TYPE_CHECKING, Any, cast
 
 from asyncproc._core.exit import Exit, Reason
@@ -15,6 +16,7 @@ from asyncproc.errors import Fault, SpecError
 
 if TYPE_CHECKING:
     from asyncproc._runtime.log_writer import LogWriter
+    from asyncproc._runtime.memory import Meter
     from asyncproc._runtime.stdio import Streams
     from asyncproc._spec.leaf import Body
     from asyncproc.abc import Child, Order, Watcher
@@ -48,6 +50,7 @@ class MachineEngine:
         self._host = os.getpid()
         self._late: set[Streams] = set()
         self._log_writer: LogWriter | None = None
+        self._meter: Meter | None = None
 
     def warm_up(self, kinds: set[str]) -> None:
         """Start what children of these kinds will need, ahead of them."""
@@ -83,6 +86,7 @@ class MachineEngine:
                 return self._start_command(spec, order, watcher)
             return self._start_local(kind, spec, order, watcher)
         except Exception as error:  # of the user's values, or of a system that has nothing left
+            _note_step(error)
             return Stillborn(order, watcher, error)
 
     def _start_local(self, kind: str, spec: Spec[Any], order: Order, watcher: Watcher) -> Child:
@@ -105,6 +109,25 @@ class MachineEngine:
 
     _start_command = _start_process
 
+    # --- memory ---------------------------------------------------------------------------------------------------------
+
+    def memory_of(self, limits: Mapping[Any, int]) -> dict[Any, int]:
+        """Bytes that children use with all that comes from them; of those that have a process by now.
+
+        Args:
+            limits: by child, the bytes up to which an upper bound will do.
+        """
+        from asyncproc._runtime.memory import Meter, Tree
+
+        if self._meter is None:
+            self._meter = Meter()
+        there = [child for child in limits if child.pid is not None and hasattr(child, "origin")]
+        trees = []
+        for child in there:
+            mark, above = child.origin
+            trees.append(Tree(child.pid, mark, above, limits[child]))
+        return dict(zip(there, self._meter.read(trees), strict=True))
+
     # --- output ---------------------------------------------------------------------------------------------------------
 
     def _shown(self, options: Mapping[str, Any], stream: str, default: str) -> Any:
@@ -125,6 +148,14 @@ class MachineEngine:
 
             self._log_writer = LogWriter()
         return self._log_writer
+
+
+def _note_step(error: Exception) -> None:
+    """Say where a start has failed that did not come as far as a helper."""
+    if isinstance(error, OSError) and not any(note.startswith("step: ") for note in getattr(error, "__notes__", ())):
+        step = {EMFILE: "descriptors", ENFILE: "descriptors", EAGAIN: "fork", ENOMEM: "fork"}.get(error.errno or 0)
+        if step is not None or error.filename is not None:
+            error.add_note(f"step: {step or 'output'}")
 
 
 class Stillborn:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from asyncproc._core.options import PROCESS
 from asyncproc._engines.machine import MachineEngine
-from asyncproc._engines.provision import directory, environment, limits
+from asyncproc._engines.provision import directory, environment, identity, limits, wire
 from asyncproc._engines.requests import command_message, first_message, three
 from asyncproc._runtime.own_keeper import OwnKeeper
 from asyncproc._runtime.pairs import own_pair
@@ -22,6 +22,7 @@ from asyncproc._runtime.warden import raised_limit
 from asyncproc.errors import Fault, SpecError
 
 if TYPE_CHECKING:
+    from asyncproc._engines.identity import Identity
     from asyncproc._runtime.process import ProcessChild
     from asyncproc._runtime.stdio import Streams
     from asyncproc._spec.command import Command
@@ -57,9 +58,11 @@ class PortableEngine(MachineEngine):
     def _start_process(self, spec: Body[Any], order: Order, watcher: Watcher) -> Child:
         options = spec._asyncproc.options
         refuse(order, options)
-        env = environment(options, self._keeper.base_env)
-        setting = (None, directory(options.get("cwd")), _limits(options) or None, None, None, list(sys.argv))
-        description, _, _ = first_message(spec, order, setting)
+        other = identity(order.path, options)
+        values = wire(order.path, options, other)
+        env = environment(options, self._keeper.base_env, other)
+        setting = (None, directory(options.get("cwd")), _limits(options, other) or None, None, None, list(sys.argv))
+        description, _, _ = first_message(spec, order, setting, values.is_data)
         wanted = {name: self._shown(options, name, default) for name, default in (("stdout", "inherit"), ("stderr", "tee"))}
         streams = self._streams(order, wanted)
         try:
@@ -70,7 +73,7 @@ class PortableEngine(MachineEngine):
             raise
         streams.handed_over()
         child.on_spawned(pid)
-        child.assign(order, description, streams, watcher, options.get("on_stop", "cancel") == "cancel")
+        child.assign(order, description, streams, watcher, options.get("on_stop", "cancel") == "cancel", values)
         return child
 
     def _interpreter(self, order: Order, streams: Streams, env: Mapping[str, str]) -> tuple[ProcessChild, int]:
@@ -95,8 +98,9 @@ class PortableEngine(MachineEngine):
 
         options = spec._asyncproc.options
         refuse(order, options)
-        env = environment(options, self._keeper.base_env)
-        message = command_message(spec, env, _limits(options))
+        other = identity(order.path, options)
+        env = environment(options, self._keeper.base_env, other)
+        message = command_message(spec, env, _limits(options, other))
         wanted = {
             "stdin": options.get("stdin", "null"),
             "stdout": self._shown(options, "stdout", "capture"),
@@ -115,8 +119,8 @@ class PortableEngine(MachineEngine):
         return CommandChild(self._loop, self._keeper, spec, order, watcher, streams, number, index)
 
 
-def _limits(options: Mapping[str, Any]) -> dict[str, Any]:
-    found = limits(options)
+def _limits(options: Mapping[str, Any], other: Identity | None) -> dict[str, Any]:
+    found = limits(options, other)
     raised = raised_limit()
     if raised is not None:  # what this program has raised for itself is not for its children
         found["rlimits"] = {resource.RLIMIT_NOFILE: raised, **found.get("rlimits", {})}
@@ -128,9 +132,17 @@ def refuse(order: Order, options: Mapping[str, Any]) -> None:
     faults = []
     if "cpus" in options and not hasattr(os, "sched_setaffinity"):
         faults.append(Fault(order.path, "cpus", options["cpus"], f"cannot be honoured on {sys.platform}"))
+    if options.get("max_memory") is not None and not sys.platform.startswith("linux"):
+        faults.append(Fault(order.path, "max_memory", options["max_memory"], f"cannot be honoured on {sys.platform}"))
     unknown = [
         name for name in options.get("rlimits", {}) if not hasattr(resource, f"RLIMIT_{name.upper().removeprefix('RLIMIT_')}")
     ]
     faults += [Fault(order.path, "rlimits", name, f"is no limit of {sys.platform}") for name in unknown]
+    if not hasattr(os, "setresuid"):
+        faults += [
+            Fault(order.path, name, options[name], f"cannot be honoured on {sys.platform}")
+            for name in ("user", "group")
+            if options.get(name) is not None
+        ]
     if faults:
         raise SpecError(faults)

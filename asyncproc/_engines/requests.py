@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from asyncproc._engines.provision import difference, directory, environment, limits, plain_metadata, unless_equal
+from asyncproc._engines.provision import difference, directory, environment, plain_metadata, unless_equal
 from asyncproc._ipc.codec import encode_call
 from asyncproc._runtime.bootstrap import describe
 from asyncproc._runtime.chain import Chain, host_path
@@ -17,26 +17,34 @@ from asyncproc._spec.base import Described
 from asyncproc._spec.leaf import Body
 
 if TYPE_CHECKING:
+    from asyncproc._engines.identity import Identity
     from asyncproc._ipc.spawn import Setting
     from asyncproc._runtime.stdio import Streams
     from asyncproc._spec.command import Command
     from asyncproc.abc import Order
 
 
-def chain_setting(options: Mapping[str, Any], chain: Chain, streams: Streams) -> Setting:
-    """What a fork of a template is given, as far as it differs from what the template has."""
+def chain_setting(
+    options: Mapping[str, Any], chain: Chain, streams: Streams, given: dict[str, Any], identity: Identity | None
+) -> Setting:
+    """What a fork of a template is given, as far as it differs from what the template has.
+
+    Args:
+        given: its limits. identity: whom it runs as, when that is somebody else.
+    """
+    env = environment(options, chain.base_env, identity)
     return (
         streams.places,
         directory(options.get("cwd")),
-        limits(options) or None,
-        difference(chain.base_env, environment(options, chain.base_env)),
+        given or None,
+        difference(chain.base_env, env, exact=not options.get("inherit_env", True)),
         unless_equal(chain.base_path, host_path()),
         unless_equal(chain.base_argv, list(sys.argv)),
     )
 
 
-def first_message(spec: Body[Any], order: Order, setting: Setting) -> tuple[bytes, bool, bool]:
-    """What a Python child is told of itself.
+def first_message(spec: Body[Any], order: Order, setting: Setting, is_data: bool = False) -> tuple[bytes, bool, bool]:
+    """What a Python child is told of itself; *is_data*: its arguments are data.
 
     Returns:
         The message, whether the target needs a loop, and whether it goes by value.
@@ -46,7 +54,10 @@ def first_message(spec: Body[Any], order: Order, setting: Setting) -> tuple[byte
     """
     described = spec._asyncproc
     options = described.options
-    call = encode_call(_portable(spec).work, described.args, described.kwargs, hooks_of(spec))
+    encode = encode_call
+    if is_data:
+        from asyncproc._ipc.data import encode_call as encode
+    call = encode(_portable(spec).work, described.args, described.kwargs, hooks_of(spec))
     loop = spec.needs_loop
     metadata = plain_metadata(options.get("metadata", {})) or None
     main_file = getattr(sys.modules.get("__main__"), "__file__", None)
@@ -83,11 +94,11 @@ def _portable(spec: Body[Any]) -> Body[Any]:
     return body
 
 
-def request_command(chain: Chain, spec: Command, streams: Streams, number: int, index: int) -> None:
-    """Hand a command to the launcher."""
-    options = spec._asyncproc.options
-    env = environment(options, chain.base_env)
-    given = limits(options)
+def request_command(
+    chain: Chain, spec: Command, streams: Streams, number: int, index: int, given: dict[str, Any], identity: Identity | None
+) -> None:
+    """Hand a command to the launcher; see :func:`chain_setting`."""
+    env = environment(spec._asyncproc.options, chain.base_env, identity)
     if set(given) - {"umask"}:
         given["slow"] = True
     what = command_message(spec, env, given)

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from asyncproc._ipc.codec import decode, encode
 from asyncproc._ipc.frame import ACKNOWLEDGED, ANSWER, REFUSAL, VALUE, WINDOW
 from asyncproc._ipc.link import Counts, Link, control, opened
 from asyncproc.errors import ChannelBroken
@@ -120,7 +119,7 @@ class AsyncLine:
             await waiter
 
     async def send(self, value: object) -> None:
-        body = encode(value, "value")
+        body = self._link.wire.encode(value, "value")
         await self._wait_until(lambda: self._counts.sent < WINDOW)
         self._counts.sent += len(body)
         self._link.value(VALUE, body)
@@ -130,10 +129,10 @@ class AsyncLine:
         body = self._values.pop(0)
         if credit := self._counts.take(len(body)):
             self._link.credit(credit)
-        return decode(body, "value")
+        return self._link.wire.decode(body, "value")
 
     async def ask(self, service: int, question: object) -> Any:
-        number = self._link.question(service, encode(question, "question"))
+        number = self._link.question(service, self._link.wire.encode(question, "question"))
         self._answers[number] = None
         try:
             await self._wait_until(lambda: self._answers[number])
@@ -141,13 +140,13 @@ class AsyncLine:
         finally:
             del self._answers[number]
         assert answer is not None
-        return opened(*answer)
+        return opened(*answer, self._link.wire)
 
     def ask_at_once(self, service: int, question: object) -> Any:
         """On our own loop nothing else runs meanwhile; what arrives is handled as ever."""
         if asyncio._get_running_loop() is not self._loop:
             return self.ask_blocking(service, question, None)
-        number = self._link.question(service, encode(question, "question"))
+        number = self._link.question(service, self._link.wire.encode(question, "question"))
         self._answers[number] = None
         try:
             while (answer := self._answers[number]) is None:
@@ -157,10 +156,10 @@ class AsyncLine:
                 self._handle(self._link.read(False))
         finally:
             del self._answers[number]
-        return opened(*answer)
+        return opened(*answer, self._link.wire)
 
     def ask_nowait(self, service: int, question: object) -> None:
-        self._link.question(service, encode(question, "question"))
+        self._link.question(service, self._link.wire.encode(question, "question"))
 
     def send_blocking(self, value: object, timeout: float | None) -> None:
         self._from_thread(self.send(value), timeout)

@@ -10,7 +10,6 @@ from __future__ import annotations
 from _struct import Struct
 from _thread import allocate_lock, start_new_thread
 
-from asyncproc._ipc.codec import decode, encode
 from asyncproc._ipc.frame import (
     ACKNOWLEDGED,
     ANSWER,
@@ -28,6 +27,7 @@ from asyncproc._ipc.frame import (
     frame,
     split,
 )
+from asyncproc._ipc.wire import CODE
 from asyncproc.errors import ChannelBroken, Stopping
 
 TYPE_CHECKING = False
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from _thread import LockType
     from collections.abc import Callable
     from typing import Any, Never
+
+    from asyncproc._ipc.wire import Wire
 
 _MSG_DONTWAIT = 0x40
 _READ_SIZE = 1 << 15
@@ -49,10 +51,11 @@ class Link:
 
     __slots__ = (
         "_asked", "_frame_lock", "_plain", "_reader", "_value_lock", "early", "line", "on_report", "on_stop", "socket",
-        "threads",
+        "threads", "wire",
     )  # fmt: skip
 
-    def __init__(self, sock: socket, early: list[tuple[int, bytes]]) -> None:
+    def __init__(self, sock: socket, early: list[tuple[int, bytes]], wire: Wire = CODE) -> None:
+        self.wire = wire
         self.socket = sock
         self.early = early
         self.threads = 0  # that listen here, and end with the process
@@ -318,7 +321,7 @@ class PlainLine:
         return self._until(lambda: self._stopping or self._gone, timeout)
 
     def send_blocking(self, value: object, timeout: float | None) -> None:
-        body = encode(value, "value")
+        body = self._link.wire.encode(value, "value")
         room: list[bool] = []
         self._until_or_cut(lambda: self._take_room(len(body), room), timeout, "send: the manager took nothing")
         if not room:
@@ -355,7 +358,7 @@ class PlainLine:
             self._raise_end()
         if credit := self._counts.take(len(taken[0])):
             self._link.credit(credit)
-        return decode(taken[0], "value")
+        return self._link.wire.decode(taken[0], "value")
 
     def _take_value(self, taken: list[bytes]) -> bool:
         if self._values:
@@ -363,7 +366,7 @@ class PlainLine:
         return bool(taken)
 
     def ask_blocking(self, service: int, question: object, timeout: float | None) -> Any:
-        body = encode(question, "question")
+        body = self._link.wire.encode(question, "question")
         self._await(1)  # before it is sent: the answer may be there before this thread runs again
         try:
             answer = self._ask(service, body, timeout)
@@ -371,7 +374,7 @@ class PlainLine:
             self._await(-1)
         if answer is None:
             self._raise_end()
-        return opened(*answer)
+        return opened(*answer, self._link.wire)
 
     def _ask(self, service: int, body: bytes, timeout: float | None) -> tuple[int, bytes] | None:
         with self._state:
@@ -387,7 +390,7 @@ class PlainLine:
         return self.ask_blocking(service, question, AT_ONCE)
 
     def ask_nowait(self, service: int, question: object) -> None:
-        self._link.question(service, encode(question, "question"))
+        self._link.question(service, self._link.wire.encode(question, "question"))
 
     # --- on a loop that the user's code runs, in whichever thread ---------------------------------------------------------
 
@@ -409,7 +412,7 @@ class PlainLine:
         await self._until_on_loop(lambda: self._stopping)
 
     async def ask(self, service: int, question: object) -> Any:
-        body = encode(question, "question")
+        body = self._link.wire.encode(question, "question")
         with self._state:
             number = self._link.question(service, body)
             self._answers[number] = None
@@ -420,10 +423,10 @@ class PlainLine:
             del self._answers[number]
         if answer is None:
             self._raise_end()
-        return opened(*answer)
+        return opened(*answer, self._link.wire)
 
     async def send(self, value: object) -> None:
-        body = encode(value, "value")
+        body = self._link.wire.encode(value, "value")
         room: list[bool] = []
         await self._until_on_loop(lambda: self._take_room(len(body), room))
         if not room:
@@ -484,13 +487,11 @@ def _as_asked(cut: bool) -> bool:
 def _nothing() -> None: ...
 
 
-def opened(kind: int, body: bytes) -> Any:
+def opened(kind: int, body: bytes, wire: Wire) -> Any:
     """What an answer says, or raises."""
     if kind == ANSWER:
-        return decode(body, "answer")
-    from asyncproc._ipc.remote_error import unpack_error
-
-    raise unpack_error(body)
+        return wire.decode(body, "answer")
+    raise wire.unpack_error(body)
 
 
 def control(body: bytes) -> tuple[Any, ...]:

@@ -115,7 +115,7 @@ class _Packer:
         self._place(error)
         self.nodes = [self._node(each) for each in self._errors]  # the list grows under way
         whole = len(self.nodes) <= MAX_IN_TEXT
-        self.nodes[0].traceback = _whole_text(error) if whole else _apart(error, _own_text)
+        self.nodes[0].traceback = whole_text(error) if whole else _apart(error, _own_text)
 
     def _place(self, error: BaseException | None) -> int | None:
         """The place of an exception in the list, a new one if need be; None when the list is full."""
@@ -129,8 +129,8 @@ class _Packer:
 
     def _node(self, error: BaseException) -> Node:
         group = issubclass(type(error), BaseExceptionGroup)
-        node = Node(type_name(type(error)), _shortened(safe_str(_MESSAGE.__get__(error) if group else error)))
-        node.notes = _notes(error)
+        node = Node(type_name(type(error)), shortened(safe_str(_MESSAGE.__get__(error) if group else error)))
+        node.notes = notes_of(error)
         if error is not self._errors[0]:
             node.traceback = _apart(error, _own_text)
         node.cause, node.context = self._place(_CAUSE.__get__(error)), self._place(_CONTEXT.__get__(error))
@@ -195,17 +195,17 @@ def _pickle_of_group(group: BaseException) -> bytes:
     return dumps((type(group), {name: value for name, value in _DICT.__get__(group).items() if name != "__notes__"}))
 
 
-def _notes(error: BaseException) -> list[str]:
+def notes_of(error: BaseException) -> list[str]:
     notes = _DICT.__get__(error).get("__notes__", [])
-    return [_shortened(safe_str(note)) for note in notes[:MAX_NODES]] if type(notes) is list else [safe_str(notes)]
+    return [shortened(safe_str(note)) for note in notes[:MAX_NODES]] if type(notes) is list else [safe_str(notes)]
 
 
-def _whole_text(error: BaseException) -> str:
+def whole_text(error: BaseException) -> str:
     import traceback
 
     frames = _TRACEBACK.__get__(error)
     try:
-        return _shortened("".join(traceback.format_exception(type(error), error, frames)).rstrip())
+        return shortened("".join(traceback.format_exception(type(error), error, frames)).rstrip())
     except BaseException as failure:  # something in the exception is hostile
         return f"{_frames_and_text(error)}\n(not all is told: {error_text(failure)})"
 
@@ -213,19 +213,19 @@ def _whole_text(error: BaseException) -> str:
 def _own_text(error: BaseException) -> str:
     """The traceback without members: each tells its own, and a group of groups would tell the innermost at every level."""
     group = issubclass(type(error), BaseExceptionGroup)
-    return _frames_and_text(error) if group else _whole_text(error)
+    return _frames_and_text(error) if group else whole_text(error)
 
 
 def _frames_and_text(error: BaseException) -> str:
     import traceback
 
     frames = traceback.format_tb(_TRACEBACK.__get__(error))
-    return _shortened(
+    return shortened(
         "".join(["Traceback (most recent call last):\n", *frames, error_text(error)] if frames else [error_text(error)])
     )
 
 
-def _shortened(text: str) -> str:
+def shortened(text: str) -> str:
     if len(text) <= MAX_TEXT:
         return text
     half = MAX_TEXT // 2

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
         tuple[int, int, int] | None,  # streams: an index into the descriptors, -1 the null device, -2 stdout's; None: in place
         str,  # working directory
         dict[str, Any] | None,  # limits, see asyncproc._runtime.limits
-        tuple[list[str], dict[str, str]] | None,  # environment: names to remove, values to set; None: as the template's
+        tuple[list[bytes] | None, dict[bytes, bytes]] | None,  # environment: names to remove (None: all), values to set
         list[str] | None,  # sys.path; None: as the template's
         list[str] | None,  # sys.argv; None: as the template's
     ]

@@ -19,7 +19,7 @@ import sys
 from asyncproc._ipc.frame import HEADER, SPAWN, FrameReader
 from asyncproc._runtime import kernel
 from asyncproc._runtime.keeper import CALMED
-from asyncproc._runtime.limits import apply_limits
+from asyncproc._runtime.limits import apply_limits, become_user
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,6 +32,12 @@ CHANNEL = 3
 """The descriptor of the channel in every child."""
 ENTRY = "asyncproc._child"
 """The module whose ``main`` goes on from here: by name, because it stands above this one."""
+NEEDED_LATER = (
+    *("linecache", "select", "signal", "threading", "tokenize", "traceback"),
+    *("asyncproc._ipc.async_line", "asyncproc._ipc.culprit", "asyncproc._ipc.data", "asyncproc._runtime.background"),
+    "asyncproc._core.lifecycle.loop_times",
+)
+"""What of ours a child may import under way. Another user may be unable to read it: such a child has it before."""
 
 
 class Refused(Exception):
@@ -68,10 +74,12 @@ def become_child(parent: int, channel: int, stamp: int, prepare: Callable[[bool]
         kernel.die_with(parent)
         sock = _socket.socket(fileno=CHANNEL)
         setting, work, early, fds = _receive(sock)
-        refused = _apply(setting, fds, parent)
+        refused = _apply(setting, fds)
         if prepare is not None:
             prepare(work[5])
         __import__(ENTRY)
+        if setting[2] is not None and "user" in setting[2] and refused is None:
+            refused = _switch(setting[2]["user"], parent)
         code = sys.modules[ENTRY].main(sock, work, early, refused)
     except BaseException:
         sys.excepthook(*sys.exc_info())
@@ -107,7 +115,7 @@ def _receive(sock: _socket.socket) -> tuple[Setting, Work, list[tuple[int, bytes
     os._exit(0)  # the manager is gone, or does not need this spare
 
 
-def _apply(setting: Setting, fds: list[int], parent: int) -> Refused | None:
+def _apply(setting: Setting, fds: list[int]) -> Refused | None:
     streams, cwd, limits, env, path, argv = setting
     if streams is not None:
         _connect_streams(streams, fds)
@@ -117,18 +125,30 @@ def _apply(setting: Setting, fds: list[int], parent: int) -> Refused | None:
         if limits is not None:
             step = "limits"
             apply_limits(limits)
-            if "uid" in limits:  # a change of uid clears it
-                kernel.die_with(parent)
     except (OSError, ValueError) as error:
         return Refused(step, error)
     if env is not None:
-        for name in env[0]:
-            os.environ.pop(name, None)
-        os.environ.update(env[1])
+        if env[0] is None:
+            os.environb.clear()
+        else:
+            for name in env[0]:
+                os.environb.pop(name, None)
+        os.environb.update(env[1])
     if path is not None:
         sys.path[:] = path
     if argv is not None:
         sys.argv[:] = argv
+    return None
+
+
+def _switch(user: tuple[int, int, list[int] | None], parent: int) -> Refused | None:
+    """Become another user, last of all: everything before may need the rights that are given up here."""
+    for name in NEEDED_LATER:
+        __import__(name)
+    try:
+        become_user(user, parent)
+    except OSError as error:
+        return Refused("user", error)
     return None
 
 

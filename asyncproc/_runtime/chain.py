@@ -59,6 +59,9 @@ class Chain:
         self.base_argv = list(sys.argv)
         self._lifeline = warden.lifeline
         self._warden = warden.pid
+        self._folder: str | None = ""  # of groups for children; None: there can be none, empty: nobody has asked
+        self._freed: set[str] = set()
+        self._next_leaf = 0
         self._host = os.getpid()
         try:
             self._pidfd = os.pidfd_open(warden.pid)
@@ -79,10 +82,44 @@ class Chain:
         self._indices.add(index)
         return self._next, index
 
+    @property
+    def keepers(self) -> list[int]:
+        """The processes that children come from, and that adopt what they leave."""
+        return [link.pid for link in [self.launcher, *self.templates] if link.pid is not None]
+
     def free_index(self, index: int) -> None:
         """The child with this stamp is settled; with its last one, a chain that takes no new ones ends."""
         self._indices.discard(index)
         self._end_when_idle()
+
+    # --- groups ---------------------------------------------------------------------------------------------------------
+
+    def leaf(self) -> str | None:
+        """A control group for a new child; None where there can be none. The folder for them comes with the first."""
+        from asyncproc._runtime import cgroup
+
+        self._next_leaf += 1
+        if self._folder == "":
+            self._folder = cgroup.make_folder(self._warden)
+            if self._folder is not None:
+                self.launcher.request("folder", 0, self._folder)
+        return None if self._folder is None else cgroup.make_leaf(self._folder, self._next_leaf)
+
+    def free_leaf(self, leaf: str) -> None:
+        """The child with this group has ended; what it left may be in there for a moment, then it is removed with the next."""
+        from asyncproc._runtime import cgroup
+
+        self._freed = {each for each in (*self._freed, leaf) if not cgroup.remove(each)}
+
+    def _remove_groups(self) -> None:
+        """Nobody is left."""
+        if self._folder:
+            from asyncproc._runtime import cgroup
+
+            cgroup.remove(self._folder)
+            self._folder = None
+
+    # --- templates ------------------------------------------------------------------------------------------------------
 
     def template(self) -> KeeperLink:
         """The template that a new child is to be forked from; started when there is none with room."""
@@ -171,6 +208,7 @@ class Chain:
             link.close()
             _settle_as_lost(link)
         self.templates.clear()
+        self._remove_groups()
         self._retire()
         self._gone.set_result(None)
         if self._on_gone is not None:
@@ -182,19 +220,25 @@ class Chain:
         """End everybody below, the last resort of a manager without a loop: it blocks, for a second at most."""
         if os.getpid() != self._host:  # a forked copy: nothing here is its own
             return
-        self._lifeline.close()
+        self._let_go()
         for link in [self.launcher, *self.templates]:
             link.close()
         if self._warden_lives:
             select.select([self._pidfd], [], [], HANG_UP_LIMIT)
             self._reap_warden()
+        self._remove_groups()
 
     def _end(self) -> None:
         """The same while there is a loop: the ends of warden and launcher are the proof that nobody is left."""
-        self._lifeline.close()
+        self._let_go()
         for link in self.templates:
             link.close()
         self.launcher.shut_down()
+
+    def _let_go(self) -> None:
+        with suppress(OSError):
+            self._lifeline.send(b"!")  # this is no sudden end: we tidy up ourselves
+        self._lifeline.close()
 
     async def aclose(self) -> None:
         """End everybody below, and return when nobody is left."""

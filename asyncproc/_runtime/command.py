@@ -45,12 +45,22 @@ class CommandChild:
         self.streams = streams
         self._number = number
         self._index = index
+        self._group: str | None = None
         self._asked = False
         self._stop_signal = signal_number(options.get("stop_signal", "SIGTERM"))
         self._ok_codes = frozenset(options.get("ok_codes", (0,)))
         self._encoding: str | None = options.get("encoding", "utf-8")
         self._started = loop.time()
         self._link.children[number] = self
+
+    def live_in(self, group: str) -> None:
+        """It will be in this control group."""
+        self._group = group
+
+    @property
+    def origin(self) -> tuple[int, frozenset[int]]:
+        """The index of its stamp, and the processes that whatever comes from it descends from."""
+        return self._index, frozenset((self.pid or 0, *self._chain.keepers))
 
     # --- what its keeper tells ------------------------------------------------------------------------------------------
 
@@ -62,7 +72,7 @@ class CommandChild:
 
     def on_start_failed(self, step: str, errno: int) -> None:
         options = self._spec._asyncproc.options
-        about = {"exec": self._spec.argv[0], "cwd": options.get("cwd")}.get(step)
+        about = {"exec": self._spec.argv[0], "cwd": options.get("cwd"), "user": options.get("user")}.get(step)
         error = OSError(errno, os.strerror(errno), about) if about is not None else OSError(errno, os.strerror(errno))
         error.add_note(f"step: {step}")
         self.streams.close()  # nothing was written
@@ -84,9 +94,9 @@ class CommandChild:
             return
         if not self._asked:
             self._asked = True
-            self._link.request("ending", self._number, owes=True)
+            self._link.request("ending", self._number, self._group, owes=True)
         if rung is Rung.KILL:
-            self._link.request("kill", self._number)
+            self._link.request("kill", self._number, self._group)
         else:
             number = self._stop_signal if rung is Rung.ASK else signal.SIGTERM
             self._link.request("signal", self._number, int(number), True)
@@ -114,6 +124,8 @@ class CommandChild:
         watcher, self._watcher = self._watcher, None
         if watcher is None:
             return
+        if self._group is not None:
+            self._chain.free_leaf(self._group)
         self._chain.free_index(self._index)
         self.streams.wind_down()
         duration = self._loop.time() - self._started

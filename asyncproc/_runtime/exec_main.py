@@ -31,7 +31,7 @@ def main(description: int, report: int, parent: int, stamp: int) -> Never:
         from asyncproc._runtime.keeper import CALMED
 
         _signal.pthread_sigmask(_signal.SIG_SETMASK, [])
-        for number in (*CALMED, _signal.SIGCHLD, _signal.SIGXFSZ):
+        for number in (*CALMED, _signal.SIGCHLD):
             _signal.signal(number, _signal.SIG_DFL)
         with open(description, "rb") as file:
             argv, programs, cwd, env, options = marshal.load(file)
@@ -42,20 +42,33 @@ def main(description: int, report: int, parent: int, stamp: int) -> Never:
     except BaseException as error:
         os.write(report, b"fork:%d" % (getattr(error, "errno", None) or 22))
         os._exit(127)
-    become_program(argv, programs, cwd, env, options, report)
+    become_program(argv, programs, cwd, env, options, report, parent)
 
 
 def become_program(
-    argv: list[bytes], programs: list[bytes], cwd: bytes, env: list[bytes], options: dict[str, Any], report: int
+    argv: list[bytes],
+    programs: list[bytes],
+    cwd: bytes,
+    env: list[bytes],
+    options: dict[str, Any],
+    report: int,
+    parent: int | None,
 ) -> Never:
-    """Apply limits, go to the folder, and execute the first of *programs* that is there; else write ``step:errno``."""
+    """Apply limits, go to the folder, become the user, and execute the first of *programs* that is there.
+
+    What fails is written to *report* as ``step:errno``. *parent*: whose end is the program's; None: nobody's.
+    """
     step = "limits"
     try:
-        from asyncproc._runtime.limits import apply_limits
+        from asyncproc._runtime.limits import apply_limits, become_user
 
+        _signal.signal(_signal.SIGXFSZ, _signal.SIG_DFL)  # Python ignores it, and what is ignored stays so through exec
         apply_limits(options)
         step = "cwd"
         os.chdir(cwd)
+        step = "user"
+        if "user" in options:
+            become_user(options["user"], parent)
         step = "exec"
         failed: OSError | None = None
         for program in programs:
@@ -65,11 +78,9 @@ def become_program(
                 if failed is None or error.errno not in (2, 20):  # that it is not there is said when it is nowhere
                     failed = error
         raise failed or OSError(2, "")
-    except KeyError:
-        os.write(report, b"user:2")
     except OSError as error:
         os.write(report, b"%s:%d" % (step.encode(), int(error.errno or 22)))
-    except ValueError:  # setrlimit says EPERM so; elsewhere it is NUL where none may be
-        os.write(report, b"%s:%d" % (step.encode(), 1 if step == "limits" else 22))
+    except ValueError:  # NUL where none may be
+        os.write(report, b"%s:22" % step.encode())
     finally:
         os._exit(127)

@@ -78,12 +78,13 @@ def _heard(number: int, frame: object) -> None:
 class Kept:
     """One child of a keeper."""
 
-    __slots__ = ("ending", "index", "number", "pid")
+    __slots__ = ("ending", "group", "index", "number", "pid")
 
     def __init__(self, number: int, pid: int, index: int) -> None:
         self.number = number
         self.pid = pid
         self.index = index  # of its stamp; below 0: it bears none, and is a keeper itself
+        self.group: str | None = None  # its control group, told when it is to end
         self.ending = False  # asked to end: what it leaves behind goes with it
 
 
@@ -102,6 +103,7 @@ class Keeper:
         self.sweep_at: float | None = None
         self.chasing = False  # the last sweep killed somebody, whose children now fall to us
         self.backlog: list[bytes] = []
+        self.folder: str | None = None  # of the control groups of its children, once there are some
         self.waits = False  # the loop waits, and has nothing half done
         self.poll = select.poll()
         self.wake, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -117,8 +119,14 @@ class Keeper:
         gc.enable()
         while self.turn(None):
             pass
+        if self.folder is not None:
+            kernel.kill_group(self.folder)
         kernel.end_all_children()
+        self.after_the_end()
         os._exit(0)
+
+    def after_the_end(self) -> None:
+        """The manager is gone, and nobody is left below."""
 
     def turn(self, timeout: float | None) -> bool:
         """Handle what is there, waiting at most *timeout* seconds (None: for ever) for it; False: the manager is gone."""
@@ -193,9 +201,11 @@ class Keeper:
         if word == "signal":
             self.signal(number, request[2], request[3])
         elif word == "kill":
-            self.kill(number)
+            self.kill(number, request[2])
         elif word == "ending":
-            self._mark_ending(number)
+            self._mark_ending(number, request[2])
+        elif word == "folder":
+            self.folder = request[2]
         else:
             self.on_request(request, fds)
 
@@ -220,17 +230,21 @@ class Keeper:
         if kept is not None:
             _send(kept.pid, signum, group)
 
-    def kill(self, number: int) -> None:
+    def kill(self, number: int, group: str | None) -> None:
         kept = self.by_number.get(number)
         if kept is not None:
             kept.ending = True
+            kept.group = group
+            if group is not None:
+                kernel.kill_group(group)
             _send(kept.pid, _signal.SIGKILL, True)
             _send(kept.pid, _signal.SIGKILL, False)  # it may not lead its group yet
 
-    def _mark_ending(self, number: int) -> None:
+    def _mark_ending(self, number: int, group: str | None) -> None:
         kept = self.by_number.get(number)
         if kept is not None:
             kept.ending = True
+            kept.group = group
         self.tell(RECORD.pack(HEARD, 0, 0, number, 0, 0, 0.0, 0))  # the manager learns that this keeper is not stopped
 
     # --- ends ---------------------------------------------------------------------------------------------------------
@@ -265,6 +279,8 @@ class Keeper:
         cpu = usage.ru_utime + usage.ru_stime
         record = RECORD.pack(EXITED, 0, 0, kept.number, kept.pid, status, cpu, usage.ru_maxrss * 1024)
         if kept.ending and kept.index:
+            if kept.group is not None:  # who forks faster than he is swept is ended with all the others
+                kernel.kill_group(kept.group)
             self.swept[kept.index] = (record, time.monotonic() + SWEEP_LIMIT)
         else:
             told.append(record)

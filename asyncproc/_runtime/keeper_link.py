@@ -36,6 +36,9 @@ class Listener(Protocol):
 class Numbers(Protocol):
     """Who has given a child its number."""
 
+    @property
+    def keepers(self) -> list[int]: ...
+    def free_leaf(self, leaf: str) -> None: ...
     def free_index(self, index: int) -> None: ...
 
 

@@ -23,6 +23,11 @@ RLIMIT_LOCKS = 10
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_NO_NEW_PRIVS = 38
+_PR_CAP_AMBIENT = 47
+_PR_CAP_AMBIENT_CLEAR_ALL = 4
+_CAPABILITIES = b"\x22\x05\x08\x20" if sys.byteorder == "little" else b"\x20\x08\x05\x22"
+"""The version that ``capset`` speaks: two words of 32 bits for each set."""
 _SIGKILL = 9
 
 _THIS_PROGRAM: Any = None
@@ -30,9 +35,19 @@ HAS_PRCTL = sys.platform == "linux"
 _prctl = _ctypes.dlsym(_ctypes.dlopen(_THIS_PROGRAM, 2), "prctl") if HAS_PRCTL else 0
 
 
+_children = -1
+"""Where this process reads who its children are: held from the start, so that to end them takes no descriptor."""
+
+
 def become_subreaper() -> None:
     """Adopt every descendant whose own parent ends."""
+    global _children
     _call(_PR_SET_CHILD_SUBREAPER, 1)
+    pid = os.getpid()
+    try:
+        _children = os.open(f"/proc/{pid}/task/{pid}/children", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:  # a kernel without CONFIG_PROC_CHILDREN
+        _children = -1
 
 
 def die_with(parent: int) -> None:
@@ -55,6 +70,21 @@ def set_name(name: str) -> None:
         pass
 
 
+def give_up_privileges() -> None:
+    """Hold no capability any more. A change from one ordinary user to another takes none of them away by itself."""
+    if HAS_PRCTL:
+        _call(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
+        capset = _ctypes.dlsym(_ctypes.dlopen(_THIS_PROGRAM, 2), "capset")
+        if _ctypes.call_function(capset, (_CAPABILITIES + bytes(4), bytes(24))) != 0:
+            raise PermissionError(1, "capabilities cannot be given up")
+
+
+def forbid_new_privileges() -> None:
+    """Whatever is executed from here on gains no rights: setuid bits and capabilities of files count no more."""
+    if HAS_PRCTL:
+        _call(_PR_SET_NO_NEW_PRIVS, 1)
+
+
 def _call(option: int, value: int) -> None:
     if _ctypes.call_function(_prctl, (option, value, 0, 0, 0)) != 0:
         raise OSError(f"prctl({option}, {value}) failed")
@@ -62,15 +92,17 @@ def _call(option: int, value: int) -> None:
 
 def direct_children() -> list[int]:
     """The pids of this process's own and adopted children, ended ones that nobody has reaped included."""
-    pid = os.getpid()
-    try:
-        with open(f"/proc/{pid}/task/{pid}/children", "rb", buffering=0) as file:
-            return [int(word) for word in file.readall().split()]
-    except FileNotFoundError:  # a kernel without CONFIG_PROC_CHILDREN
-        return [int(name) for name in os.listdir("/proc") if name.isdigit() and _parent_of(name) == pid]
+    if _children < 0:
+        pid = os.getpid()
+        return [int(name) for name in os.listdir("/proc") if name.isdigit() and parent_of(name) == pid]
+    found = b""
+    while part := os.pread(_children, 1 << 16, len(found)):
+        found += part
+    return [int(word) for word in found.split()]
 
 
-def _parent_of(name: str) -> int:
+def parent_of(name: str | int) -> int:
+    """The pid of a process's parent; -1 when it has ended."""
     try:
         with open(f"/proc/{name}/stat", "rb", buffering=0) as file:
             return int(file.readall().rpartition(b")")[2].split()[1])
@@ -98,6 +130,20 @@ def end_all_children() -> None:
                 pass
         except ChildProcessError:
             return
+
+
+def kill_group(folder: str) -> None:
+    """End everybody in a control group and below it, at once; see :mod:`asyncproc._runtime.cgroup`."""
+    try:
+        fd = os.open(f"{folder}/cgroup.kill", os.O_WRONLY | os.O_CLOEXEC)
+    except OSError:  # it is gone, or no descriptor is left: the sweep by stamps is there all the same
+        return
+    try:
+        os.write(fd, b"1")
+    except OSError:
+        pass
+    finally:
+        os.close(fd)
 
 
 # --- stamps: which child does an orphan come from -------------------------------------------------------------------

@@ -25,6 +25,7 @@ class Launcher(Keeper):
         super().__init__(fd, manager, kernel.own_interval())
         kernel.set_name("aproc:launcher")
         kernel.become_subreaper()
+        self.warden = os.getppid()
         self.hard_locks = resource.getrlimit(kernel.RLIMIT_LOCKS)[1]
         self.tell(RECORD.pack(READY, 0, 0, 0, os.getpid(), 0, 0.0, 0))
 
@@ -33,6 +34,12 @@ class Launcher(Keeper):
             self._start_template(request[1], fds)
         else:
             self._start_command(request, fds)
+
+    def after_the_end(self) -> None:
+        if self.folder is not None and os.getppid() != self.warden:  # then nobody else is there to tidy up
+            from asyncproc._runtime.cgroup import remove
+
+            remove(self.folder)
 
     # --- templates ----------------------------------------------------------------------------------------------------
 
@@ -177,4 +184,4 @@ def _exec(
     except OSError as error:
         os.write(report, b"fork:%d" % (error.errno or 22))
         os._exit(127)
-    become_program(argv, programs, cwd, env, options, report)
+    become_program(argv, programs, cwd, env, options, report, None)

@@ -103,6 +103,14 @@ class OwnKeeper:
         self._indices.add(index)
         return self._next, index
 
+    def free_leaf(self, leaf: str) -> None:
+        """No child has a control group here."""
+
+    @property
+    def keepers(self) -> list[int]:
+        """Nobody adopts here: what comes from a child is found as long as its line of parents stands."""
+        return []
+
     def free_index(self, index: int) -> None:
         self._indices.discard(index)
 

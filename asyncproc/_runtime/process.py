@@ -19,7 +19,6 @@ from asyncproc._core.lifecycle.action import PHASES
 from asyncproc._core.lifecycle.loop_times import LoopReport
 from asyncproc._core.supervision.action import Rung
 from asyncproc._ipc.channel import Channel
-from asyncproc._ipc.codec import decode, encode
 from asyncproc._ipc.frame import (
     ACKNOWLEDGED,
     ANSWER,
@@ -33,10 +32,11 @@ from asyncproc._ipc.frame import (
     VALUE,
     bare,
 )
-from asyncproc._ipc.remote_error import pack_error, unpack_error
-from asyncproc.errors import ChannelBroken, ChildCrashed, DecodeError, EncodeError
+from asyncproc._ipc.wire import CODE
+from asyncproc.errors import ChannelBroken, ChildCrashed, DecodeError, EncodeError, StateError
 
 if TYPE_CHECKING:
+    from asyncproc._ipc.wire import Wire
     from asyncproc._runtime.keeper_link import Numbers, Reach
     from asyncproc._runtime.stdio import Streams
     from asyncproc.abc import Order, Watcher
@@ -59,6 +59,7 @@ class ProcessChild:
         "_chain",
         "_error",
         "_fell",
+        "_group",
         "_index",
         "_link",
         "_loop",
@@ -68,6 +69,7 @@ class ProcessChild:
         "_ready",
         "_started",
         "_watcher",
+        "_wire",
         "ended",
         "pid",
         "streams",
@@ -83,6 +85,7 @@ class ProcessChild:
         self._link = link
         self._number = number
         self._index = index
+        self._group: str | None = None
         self._order: Order | None = None
         self._watcher: Watcher | None = None
         self.streams: Streams | None = None
@@ -91,6 +94,7 @@ class ProcessChild:
         self._acknowledged = False
         self._asked = False
         self._cancels = True
+        self._wire = CODE
         self._error: BaseException | None = None
         self._outcome: tuple[int, bytes] | None = None
         self._fell: tuple[int, int] | None = None
@@ -104,8 +108,11 @@ class ProcessChild:
         self._channel.drain()
         return self._broken is None and not self.ended
 
-    def assign(self, order: Order, description: bytes, streams: Streams, watcher: Watcher, cancels: bool) -> None:
+    def assign(
+        self, order: Order, description: bytes, streams: Streams, watcher: Watcher, cancels: bool, wire: Wire = CODE
+    ) -> None:
         """Tell the process what it is."""
+        self._wire = wire
         self._order = order
         self._watcher = watcher
         self.streams = streams
@@ -115,6 +122,15 @@ class ProcessChild:
         streams.handed_over()
         if self.pid is not None:
             watcher.on_spawned(self.pid)
+
+    def live_in(self, group: str) -> None:
+        """It will be in this control group."""
+        self._group = group
+
+    @property
+    def origin(self) -> tuple[int, frozenset[int]]:
+        """The index of its stamp, and the processes that whatever comes from it descends from."""
+        return self._index, frozenset((self.pid or 0, *self._chain.keepers))
 
     # --- what its keeper tells ------------------------------------------------------------------------------------------
 
@@ -152,16 +168,20 @@ class ProcessChild:
 
     def _on_frame(self, kind: int, body: bytes) -> None:
         watcher = self._watcher
-        if watcher is None:
+        if watcher is None or self._order is None:
             return
         if kind == VALUE:
-            watcher.on_value(partial(decode, body, "value"), len(body))
+            watcher.on_value(partial(self._wire.decode, body, "value"), len(body))
         elif kind in (RESULT, ERROR):
             self._outcome = (kind, body)
         elif kind == CONTROL:
             self._on_message(body, watcher)
         elif kind == QUESTION and len(body) >= QUESTION_HEADER.size:
-            watcher.on_question(Asked(self._channel, body))
+            question = Asked(self._channel, body, self._wire)
+            if self._wire.is_data:  # what those services are told, and tell, holds pickles within
+                question.refuse(StateError(f"{self._order.path} exchanges data only: it has no namespace and no gates"))
+            else:
+                watcher.on_question(question)
 
     def _on_message(self, body: bytes, watcher: Watcher) -> None:
         if body == ONLY_READY:
@@ -215,7 +235,7 @@ class ProcessChild:
     def take_rung(self, rung: Rung) -> None:
         if not self._asked:
             self._asked = True
-            self._link.request("ending", self._number, owes=True)
+            self._link.request("ending", self._number, self._group, owes=True)
         if rung is Rung.KILL:
             self._kill()
         elif rung is Rung.TERM:
@@ -228,14 +248,14 @@ class ProcessChild:
         self._link.request("signal", self._number, int(number), False)
 
     def _kill(self) -> None:
-        self._link.request("kill", self._number)
+        self._link.request("kill", self._number, self._group)
 
     def abandon(self) -> None:
         self._link.children.pop(self._number, None)
         self._settle(Reason.LOST, killed=True)
 
     def send_value(self, value: object) -> int:
-        body = encode(value, "value")
+        body = self._wire.encode(value, "value")
         self._channel.value(VALUE, body)
         return len(body)
 
@@ -255,6 +275,8 @@ class ProcessChild:
         if self._broken is not None:
             self._broken.cancel()
         self._channel.close()
+        if self._group is not None:
+            self._chain.free_leaf(self._group)
         self._chain.free_index(self._index)
         self.ended = True
         if self._watcher is None or self._order is None or self.streams is None:
@@ -286,9 +308,9 @@ class ProcessChild:
             return None, None
         kind, body = self._outcome
         if kind == ERROR:
-            return None, unpack_error(body)
+            return None, self._wire.unpack_error(body)
         try:
-            return decode(body, "result"), None
+            return self._wire.decode(body, "result"), None
         except DecodeError as error:
             return None, error
 
@@ -296,24 +318,25 @@ class ProcessChild:
 class Asked:
     """A question that came over a channel."""
 
-    __slots__ = ("_body", "_channel", "_number", "service")
+    __slots__ = ("_body", "_channel", "_number", "_wire", "service")
 
-    def __init__(self, channel: Channel, body: bytes) -> None:
+    def __init__(self, channel: Channel, body: bytes, wire: Wire) -> None:
+        self._wire = wire
         number, self.service = QUESTION_HEADER.unpack_from(body)
         self._number = number.to_bytes(4, "little")
         self._body = body
         self._channel = channel
 
     def take(self) -> Any:
-        return decode(self._body[QUESTION_HEADER.size :], "question")
+        return self._wire.decode(self._body[QUESTION_HEADER.size :], "question")
 
     def answer(self, value: object) -> None:
         try:
-            body = encode(value, "answer")
+            body = self._wire.encode(value, "answer")
         except EncodeError as error:
             self.refuse(error)
         else:
             self._channel.value(ANSWER, self._number + body)
 
     def refuse(self, error: BaseException) -> None:
-        self._channel.value(REFUSAL, self._number + pack_error(error))
+        self._channel.value(REFUSAL, self._number + self._wire.pack_error(error))

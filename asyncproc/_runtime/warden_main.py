@@ -41,16 +41,20 @@ def main(lifeline: int, requests: int, manager: int, open_files: int) -> None:
         os._exit(0)
     launcher = os.fork()
     if launcher == 0:
-        _become_launcher(lifeline, requests, watch)
+        _become_launcher(requests, watch)
     os.close(requests)
     _wait_for_any(watch, lifeline, os.pidfd_open(launcher))
     kernel.end_all_children()
+    if os.getppid() != manager or _ends_without_a_word(lifeline):  # it has died, or become another program
+        from asyncproc._runtime.cgroup import remove_folder
+
+        remove_folder(os.getpid())
     os._exit(0)
 
 
-def _become_launcher(lifeline: int, requests: int, watch: int) -> Never:
+def _become_launcher(requests: int, watch: int) -> Never:
     try:
-        os.close(lifeline)
+        kernel.close_all_but((0, 1, 2, requests, watch))
         from asyncproc._runtime.launcher_main import Launcher
 
         Launcher(requests, watch).serve()
@@ -58,6 +62,16 @@ def _become_launcher(lifeline: int, requests: int, watch: int) -> Never:
         sys.excepthook(*sys.exc_info())
     finally:
         os._exit(70)
+
+
+def _ends_without_a_word(lifeline: int) -> bool:
+    os.set_blocking(lifeline, False)
+    try:
+        return not os.read(lifeline, 1)
+    except BlockingIOError:  # it has not ended: the launcher has
+        return False
+    except OSError:
+        return True
 
 
 def _wait_for_any(*fds: int) -> None:

@@ -76,6 +76,10 @@ class OsOptions(TypedDict, total=False):
     rlimits: Mapping[str, int | tuple[int, int]]
     stdout: Literal["capture", "tee", "inherit", "null", "log"] | Path | LogFile
     stderr: Literal["capture", "tee", "inherit", "null", "log", "stdout"] | Path | LogFile
+    user: str | int | None
+    group: str | int | None
+    trust: Literal["code", "data"]
+    max_memory: int | str | None
 
 
 class ProcessOptions(LoopOptions, OsOptions, total=False):

@@ -37,7 +37,8 @@ class Place:
 
     __slots__ = (
         "awaited", "below", "callbacks", "child", "hold", "id", "joined", "left", "level", "mail", "members", "output",
-        "parent", "path", "readers", "report", "restart_at", "result", "said_ready", "spec", "starting", "timers", "view", "waiting",
+        "parent", "path", "readers", "report", "restart_at", "result", "said_ready", "spec", "starting", "timers", "view",
+        "waiting",
     )  # fmt: skip
 
     def __init__(self, id: NodeId, spec: Spec[Any], path: str, level: int, view: NodeView, parent: Place | None) -> None:

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from asyncproc._core.exit import Exit
     from asyncproc._core.supervision.plan import Plan
     from asyncproc._spec.base import Spec
+    from asyncproc._supervision.memory import MemoryWatch
     from asyncproc.abc import Clock, Engine, Service, Subscriber
 
 log = logging.getLogger("asyncproc")
@@ -88,6 +89,7 @@ class Supervisor:
         self._wishes: deque[Action] = deque()
         self._working = False
         self._next_id = 0
+        self._memory: MemoryWatch | None = None
         self._hooks: set[asyncio.Task[None]] = set()
         self._crashes = CrashLog(clock, name)
         self.root = self._add(root, None, plan_of(root, name, grace), -1)
@@ -223,6 +225,16 @@ class Supervisor:
         place.begin_output()
         if place.mail is not None:
             place.mail.connect(place.child)
+        if (limit := place.spec._asyncproc.options.get("max_memory")) is not None:
+            self._memory_watch().add(place, action.incarnation, limit)
+
+    def _memory_watch(self) -> MemoryWatch:
+        """Made for the first child that has a limit."""
+        if self._memory is None:
+            from asyncproc._supervision.memory import MemoryWatch
+
+            self._memory = MemoryWatch(self)
+        return self._memory
 
     def _wait(self, place: Place, action: Wait) -> None:
         self._cancel_timer(place, action.timer)
@@ -243,6 +255,8 @@ class Supervisor:
         if move.exit is not None:
             place.cancel_timers()
             place.child = None
+            if self._memory is not None:
+                self._memory.remove(place)
             if place.mail is not None:
                 place.mail.disconnect()
         if self.subscribers:

@@ -25,6 +25,8 @@ WELL: dict[str, list[Any]] = {
     "needs": [(), ["a", "b"], {"a"}], "essential": [True, False], "strategy": ["one_for_one", "one_for_all", "rest_for_one"],
     "intensity": [0, 3, None], "period": [0.5, 30], "at_limit": ["escalate", "stay", "pause"],
     "auto_shutdown": [None, "any", "all"],
+    "user": [None, "nobody", 0], "group": [None, "nogroup", 65534], "trust": ["code", "data"],
+    "max_memory": [None, 1, "512MiB", "1.5 GB"],
 }  # fmt: skip
 BADLY: dict[str, list[Any]] = {
     "name": ["", "a/b", 3], "scale": [0, None, True, "2"], "start_timeout": [-1, "1", float("nan"), True], "timeout": [-0.1],
@@ -42,6 +44,8 @@ BADLY: dict[str, list[Any]] = {
     "backoff": [1.0, Backoff(-1), Backoff(cap=-1), Backoff(factor=0.5), Backoff(stable_after="x"), Backoff(jitter="half")],
     "needs": ["a", 3, [1]], "essential": [1, None], "strategy": ["one_for_two", None], "intensity": [-1, 1.5, True],
     "period": [0, -1, "x", None], "at_limit": ["stop"], "auto_shutdown": ["first", True],
+    "user": ["", -1, True, 1.5, "a\0"], "group": ["", -1, b"x"], "trust": [None, "none", True],
+    "max_memory": [0, -1, True, "", "much", "1XB", 1.5],
 }  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import resource
 import select
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from typing import Self
 from asyncproc.testing.leaks import RUN_VARIABLE, Leaks
 
 HOSTS = Path(__file__).with_name("hosts.py")
+ORDINARY = Path(__file__).with_name("ordinary.py")
 PATIENCE = 5.0
 """Seconds after which whoever is left counts as a survivor: five times what is promised, for a machine that does much else."""
 
@@ -86,6 +88,21 @@ async def ended(pid: int) -> None:
         os.close(fd)
 
 
+@contextmanager
+def descriptors_left(count: int, pid: int = 0) -> Iterator[None]:
+    """Leave a process *count* descriptors to open."""
+    used = {int(name) for name in os.listdir(f"/proc/{pid or 'self'}/fd")}
+    if not pid:
+        used.discard(max(used))  # of the listing
+    free = [fd for fd in range(1 << 12) if fd not in used][: count + 1]
+    soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (free[-1], hard))
+    try:
+        yield
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
+
+
 class Victim:
     """A host process, see ``hosts.py``. Leaving the block kills whoever bears its token.
 
@@ -103,13 +120,17 @@ class Victim:
         outer = os.environ.get(RUN_VARIABLE)
         env = {**os.environ, RUN_VARIABLE: f"{outer}:{self.leaks.token}" if outer else self.leaks.token}
         self.process = subprocess.Popen(
-            [sys.executable, str(self.program), *self._words],
+            self.command,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=env,
             text=True,
         )
         return self
+
+    @property
+    def command(self) -> list[str]:
+        return [sys.executable, str(self.program), *self._words]
 
     @property
     def pid(self) -> int:
@@ -152,6 +173,14 @@ class Victim:
         for pid in self.leaks.survivors():
             with suppress(ProcessLookupError):
                 os.kill(pid, 9)
+
+
+class OrdinaryVictim(Victim):
+    """A host that root does not run: for root neither RLIMIT_NPROC nor file modes hold."""
+
+    @property
+    def command(self) -> list[str]:
+        return [sys.executable, "-S", str(ORDINARY), *super().command] if os.geteuid() == 0 else super().command
 
 
 class Deaths:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import resource
 import shutil
 import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +23,7 @@ from asyncproc.errors import SpecError, StartFailed
 from asyncproc.testing import hostile
 from asyncproc.testing.faults import DIE, STOP, FaultPoint
 from asyncproc.testing.leaks import Leaks
-from tests.faults.harness import PATIENCE, helpers_of, wait_end
+from tests.faults.harness import PATIENCE, descriptors_left, helpers_of, wait_end
 
 pytestmark = pytest.mark.slow
 
@@ -291,21 +289,6 @@ async def test_nul_fails_the_start_and_no_helper(case: str) -> None:
 # --- R30 ---------------------------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def _descriptors_left(count: int, pid: int = 0) -> Iterator[None]:
-    """Leave a process *count* descriptors to open."""
-    used = {int(name) for name in os.listdir(f"/proc/{pid or 'self'}/fd")}
-    if not pid:
-        used.discard(max(used))  # of the listing
-    free = [fd for fd in range(1 << 12) if fd not in used][: count + 1]
-    soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-    resource.prlimit(pid, resource.RLIMIT_NOFILE, (free[-1], hard))
-    try:
-        yield
-    finally:
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
-
-
 @pytest.mark.both_loops
 @pytest.mark.parametrize("kind", ["process", "command"])
 @pytest.mark.parametrize("warm", [True, False], ids=["warm", "cold"])
@@ -323,7 +306,7 @@ async def test_host_without_descriptors_fails_the_start_cleanly(kind: str, warm:
             if warm:
                 await manager.run(Process(hostile.return_it, 1))
             before = len(os.listdir("/proc/self/fd"))
-            with _descriptors_left(spare):
+            with descriptors_left(spare):
                 try:
                     handle = await manager.start(spec())
                     await handle.wait()
@@ -348,7 +331,7 @@ async def test_helper_without_descriptors_fails_the_start_and_lives(helper: str)
         pid = helpers_of(os.getpid())[helper][0]
         before = len(os.listdir(f"/proc/{pid}/fd"))
         for spare in range(5):
-            with _descriptors_left(spare, pid):
+            with descriptors_left(spare, pid):
                 spec = Command("echo", "on") if helper == "launcher" else Process(hostile.return_it, 7)
                 try:
                     await (await manager.start(spec)).wait()

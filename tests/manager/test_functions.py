@@ -254,8 +254,8 @@ async def test_atexit_and_threads_of_a_child_run_to_their_end(loops: int, tmp_pa
 OURS = {
     f"asyncproc{name}" for name in (
         "", "._child", "._core", "._ipc", "._ipc.codec", "._ipc.by_reference", "._ipc.frame", "._ipc.link",
-        "._ipc.remote_error", "._ipc.async_line", "._runtime", "._runtime.bootstrap", "._runtime.forking", "._runtime.kernel",
-        "._runtime.keeper", "._runtime.launcher_main", "._runtime.limits", "._runtime.template_main",
+        "._ipc.remote_error", "._ipc.wire", "._ipc.async_line", "._runtime", "._runtime.bootstrap", "._runtime.forking",
+        "._runtime.kernel", "._runtime.keeper", "._runtime.launcher_main", "._runtime.limits", "._runtime.template_main",
         "._runtime.warden_main", "._spec",
         "._spec.current", ".errors", "._runtime.lifecycle", "._runtime.host", "._runtime.entered", "._core.lifecycle",
         *(f"._core.lifecycle.{part}" for part in ("action", "event", "machine", "arguments", "loop_times")),

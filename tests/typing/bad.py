@@ -23,6 +23,7 @@ Process(digest, "a", loops="3")  # type: ignore[call-overload]  # wrong type of 
 Process(digest, "a", grace="3")  # type: ignore[call-overload]  # wrong type of an option
 Process(digest, "a", on_stop="die")  # type: ignore[call-overload]  # not one of the words
 Process(3)  # type: ignore[call-overload]  # not callable
+Process(digest, "a", trust="none")  # type: ignore[call-overload]  # code or data
 Thread(digest, "a", rlimits={})  # type: ignore[call-overload]  # a thread has none
 Thread(digest, "a", 3)  # type: ignore[call-arg, arg-type]  # too many arguments
 Coroutine(digest, "a")  # type: ignore[arg-type]  # a plain function would block the loop

@@ -164,6 +164,8 @@ async def main() -> int:
         assert_type(await manager.run(Plain()), int)
         assert_type(await manager.run(Concurrent(fetch, Sequential(parse, name="build"), limit=4)), Results)
         assert_type(await manager.run(Command("ls", "-l", cwd="~", env={"A": "1", "B": None})), Completed[str])
+        assert_type(await manager.run(Command("ls", user="nobody", group=100, trust="data", max_memory="512MiB")), Completed[str])
+        assert_type(await manager.run(Process(digest, "c", user=65534, trust="data", max_memory=1 << 30)), str)
         assert_type(await manager.run(fetch), None)
         assert_type(await manager.run(api), None)
         assert_type(await manager.start(api, name="api", replace=True), Handle[None])
