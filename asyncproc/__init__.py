@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from asyncproc._core.lifecycle.loop_times import LoopReport as LoopReport
     from asyncproc._core.results import Results as Results
     from asyncproc._core.snapshot import Snapshot as Snapshot
+    from asyncproc._core.stats import Stats as Stats
     from asyncproc._core.stop_report import StopReport as StopReport
     from asyncproc._core.supervision.state import State as State
     from asyncproc._core.transition import Transition as Transition
@@ -128,6 +129,7 @@ _HOMES = {
     "Setup": "_spec.setup",
     "Spec": "_spec.base",
     "State": "_core.supervision.state",
+    "Stats": "_core.stats",
     "StopReport": "_core.stop_report",
     "Thread": "_spec.leaf",
     "Transition": "_core.transition",

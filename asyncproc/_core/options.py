@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from math import inf
 from typing import Any
 
 from asyncproc._core.lifecycle.action import PHASES
 from asyncproc._core.names import name_fault
+from asyncproc._core.supervision.heartbeat import SHORTEST
 from asyncproc.errors import Fault
 
 PROCESS, THREAD, COROUTINE, COMMAND = "process", "thread", "coroutine", "command"
@@ -65,6 +67,11 @@ def _timeouts(value: object) -> str | None:
         if limit is not None and not (_is_number(limit) and limit > 0):
             return f"{phase} must be > 0 seconds, or None"
     return None
+
+
+def _heartbeat(value: object) -> str | None:
+    well = value is None or (_is_number(value) and SHORTEST <= value < inf)  # type: ignore[operator]  # a number
+    return None if well else f"must be >= {SHORTEST} seconds, or None"
 
 
 def _ready(value: object) -> str | None:
@@ -194,6 +201,7 @@ HONOURED: dict[str, tuple[Collection[str], Check]] = {
     "join_in": (LOOPED, _seconds_or_none),
     "retries": (LOOPED, _count),
     "timeouts": (LOOPED, _timeouts),
+    "heartbeat": ({PROCESS, THREAD}, _heartbeat),
     "ready": (LOOPED, _ready),
     "env": (OS, _env),
     "inherit_env": (OS, _flag),
@@ -217,7 +225,6 @@ HONOURED: dict[str, tuple[Collection[str], Check]] = {
 NOT_YET: dict[str, Collection[str]] = {
     **dict.fromkeys(("backoff", "needs", "essential", "alive", "resources", "schedule", "watch", "engine"), EVERY),
     "ready": EVERY - LOOPED,
-    "heartbeat": LOOPED,
     **dict.fromkeys(("user", "group", "max_memory", "trust"), OS),
     **dict.fromkeys(("pty", "detach", "policy"), COMMANDS),
 }

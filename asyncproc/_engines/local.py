@@ -99,22 +99,26 @@ class LocalEngine(MachineEngine):
 
     def _start_process(self, spec: Any, order: Order, watcher: Watcher) -> Child:
         chain = self.chain()  # first: it starts while the rest is loaded
-        from asyncproc._engines.requests import chain_setting, first_message
+        from asyncproc._engines.requests import chain_setting, first_message, page_of
         from asyncproc._runtime.stdio import Streams
 
         options = spec._asyncproc.options
         wanted = {name: self._shown(options, name, default) for name, default in (("stdout", "inherit"), ("stderr", "tee"))}
         streams = Streams(self._loop, wanted, self._shower(order))
+        page = None
         try:
             description, loop, by_value = first_message(spec, order, chain_setting(options, chain, streams))
+            page = page_of(options)
             spare = self._take_spare()
             child, fork = (spare, None) if spare is not None else self._prepare(chain, self._stage(loop, by_value))
         except BaseException:
             streams.handed_over()
             streams.finish()
+            if page is not None:
+                page.close()
             raise
         # What it is to be waits in its socket when it is born: from the request on, the template has this processor.
-        child.assign(order, description, streams, watcher, options.get("on_stop", "cancel") == "cancel")
+        child.assign(order, description, streams, watcher, options.get("on_stop", "cancel") == "cancel", page)
         if fork is not None:
             fork()
         self._plan_refill()

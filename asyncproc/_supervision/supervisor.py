@@ -10,7 +10,7 @@ import asyncio
 import inspect
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, assert_never
 
 from asyncproc._core import options as kinds
@@ -28,6 +28,7 @@ from asyncproc.abc import Order
 
 if TYPE_CHECKING:
     from asyncproc._spec.base import Spec
+    from asyncproc._supervision.heartbeat import Heartbeats
     from asyncproc.abc import Clock, Engine, Service, Subscriber
 
 log = logging.getLogger("asyncproc")
@@ -73,6 +74,7 @@ class Supervisor:
         self._working = False
         self._next_id = 0
         self._hooks: set[asyncio.Task[None]] = set()
+        self.heartbeats: Heartbeats | None = None  # made for the first child that has one
         self.root = self._add(root, None, name, -1)
 
     # --- the mailbox ----------------------------------------------------------------------------------------------------
@@ -175,6 +177,7 @@ class Supervisor:
                 self._move(place, action)
             case Ready():
                 self._cancel_timer(place, Timer.START)
+                self._begin_to_look(place)
                 self.wake(place)
             case Finish():
                 self._finish(place)
@@ -196,6 +199,15 @@ class Supervisor:
         self._cancel_timer(place, action.timer)
         fired = TimerFired(action.node, action.incarnation, action.timer, action.serial)
         place.timers[action.timer] = self.clock.call_at(action.at, self.post, fired)
+
+    def _begin_to_look(self, place: Place) -> None:
+        if place.child is None or (vitals := place.child.vitals) is None:
+            return
+        if self.heartbeats is None:
+            from asyncproc._supervision.heartbeat import Heartbeats
+
+            self.heartbeats = Heartbeats(self)
+        self.heartbeats.begin(place, place.child, vitals)
 
     def _cancel_timer(self, place: Place, timer: Timer) -> None:
         pending = place.timers.pop(timer, None)
@@ -265,11 +277,15 @@ class Supervisor:
         try:
             answer = place.callbacks[word](handle_of(self, place))
             if inspect.isawaitable(answer):
-                task = self.loop.create_task(_bounded(answer, f"{word} callback of {place.path}"))
-                self._hooks.add(task)
-                task.add_done_callback(self._hooks.discard)
+                self.carry(_bounded(answer, f"{word} callback of {place.path}"))
         except Exception:
             log.exception("%s: its %s callback failed", place.path, word)
+
+    def carry(self, work: Coroutine[Any, Any, None]) -> None:
+        """Own a task until it is through; it has its limit, and nobody waits for it but the close."""
+        task = self.loop.create_task(work)
+        self._hooks.add(task)
+        task.add_done_callback(self._hooks.discard)
 
     async def aclose(self) -> None:
         """Wait for callbacks that are under way; each has its limit."""

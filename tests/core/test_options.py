@@ -20,7 +20,7 @@ WELL: dict[str, list[Any]] = {
     "shell": [True], "encoding": ["latin-1", None], "ok_codes": [(0, 1), {255}], "stop_signal": ["SIGINT", 2],
     "max_output": [1], "on_failure": ["stop", "continue"], "limit": [None, 1],
     "setup": [None, Setup()], "loops": [0, 1, None], "join_in": [None, 0, 0.5], "retries": [0, 3], "ready": [None, "call"],
-    "timeouts": [{}, {"loop": 0.2, "on_start": None}],
+    "timeouts": [{}, {"loop": 0.2, "on_start": None}], "heartbeat": [None, 0.1, 5],
 }  # fmt: skip
 BADLY: dict[str, list[Any]] = {
     "name": ["", "a/b", 3], "scale": [0, None, True, "2"], "start_timeout": [-1, "1", float("nan"), True], "timeout": [-0.1],
@@ -33,6 +33,7 @@ BADLY: dict[str, list[Any]] = {
     "limit": [0, -1, True],
     "setup": [3, "x"], "loops": [-1, 1.5, True, "x"], "join_in": [-1, "x"], "retries": [-1, None, True], "ready": ["notify", 3],
     "timeouts": [3, {"loop": 0}, {"loop": "x"}, {"body": 1.0}],
+    "heartbeat": [0, 0.09, -1, "5", True, float("nan"), float("inf")],
 }  # fmt: skip
 
 
