@@ -47,6 +47,8 @@ SILENT_TOO_LONG = 1.0
 """Seconds that a child may live on after its connection has ended."""
 TOO_LONG_FOR_STACKS = 1.0
 """Seconds that a child may take to tell its stacks; after that, what faulthandler could write counts."""
+STOPPED = ("T", "t")
+"""The letters of what a signal, or a debugger, has stopped."""
 ONLY_READY, ONLY_ACKNOWLEDGED = bare(READY), bare(ACKNOWLEDGED)
 """All that most children ever tell; what decodes the rest takes 5 ms to load."""
 
@@ -281,8 +283,8 @@ class ProcessChild:
 
         if self.pid is None or not LINUX:
             return "its process cannot be asked for its stacks here" if self.pid else "its process is not there yet"
-        if state_of(self.pid) in ("T", "t"):
-            return f"process {self.pid} is stopped: it shows its stacks when it is continued"
+        if state_of(self.pid) in STOPPED:
+            return _stopped(self.pid)
         if not catches(self.pid, STACKS_SIGNAL):
             return f"process {self.pid} runs no code of its child (yet, or any more)"
         if self._stacks is None:
@@ -300,7 +302,10 @@ class ProcessChild:
 
         self._stacks = None
         pid = self.pid or 0
-        text = f"process {pid} (state {state_of(pid)}) did not come to run Python code in {TOO_LONG_FOR_STACKS} s"
+        state = state_of(pid)
+        if state in STOPPED:
+            return _stopped(pid)
+        text = f"process {pid} (state {state}) did not come to run Python code in {TOO_LONG_FOR_STACKS} s"
         if self._page is not None and (written := self._page.text):
             return f"{text}; where its threads stand:\n{written}"
         return f"{text}, so its stacks are not known" + ("" if self._page else ": with heartbeat= they would be")
@@ -361,6 +366,10 @@ class ProcessChild:
             return decode(body, "result"), None
         except DecodeError as error:
             return None, error
+
+
+def _stopped(pid: int) -> str:
+    return f"process {pid} is stopped: it shows its stacks when it is continued"
 
 
 class Asked:

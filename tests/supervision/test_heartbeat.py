@@ -406,6 +406,8 @@ async def test_stacks_of_a_process_that_cannot_answer_say_so() -> None:
         stopped = await manager.start(Process(hostile.stop_itself, name="stopped", grace=0))
         for handle in (plain, beats, stopped):
             await handle.receive()
+        while Path(f"/proc/{stopped.pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+            time.sleep(0.001)  # no event tells that to who is not its parent
         texts = await asyncio.gather(plain.stacks(), beats.stacks(), stopped.stacks())
         assert "did not come to run Python code" in texts[0]
         assert "with heartbeat= they would be" in texts[0]
