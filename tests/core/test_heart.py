@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 
+from asyncproc._core.stats import Stats
 from asyncproc._core.supervision.heartbeat import Finding, Heart, period_of
 
 LIMIT = 4.0
@@ -79,3 +82,10 @@ def test_rest_forgives_what_was_missed() -> None:
 def test_the_shortest_limit_says_how_often_to_look(limits: list[float], period: float) -> None:
     """Four times within it, and at least every five seconds."""
     assert period_of(limits) == pytest.approx(period)
+
+
+def test_reading_of_a_node_is_a_value() -> None:
+    """Of one that does not run nothing is known but how often it did."""
+    stats = Stats(restarts=2)
+    assert (stats.cpu, stats.memory, stats.threads, stats.uptime, stats.current_loop) == (None, None, None, 0.0, None)
+    assert pickle.loads(pickle.dumps(stats)) == stats

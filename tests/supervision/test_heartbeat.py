@@ -198,6 +198,7 @@ def loaded() -> tuple[list[str], list[str]]:
     return sorted(wanted & set(sys.modules)), [name for name in names if os.path.exists(f"/proc/self/fd/{name}")]
 
 
+@pytest.mark.slow
 @pytest.mark.both_loops
 async def test_heartbeat_costs_its_manager_no_descriptor_and_no_memory_stays() -> None:
     """One page each, gone with the child: one that ended, and one that was killed."""
@@ -218,6 +219,7 @@ async def test_heartbeat_costs_its_manager_no_descriptor_and_no_memory_stays() -
     assert maps() == 0
 
 
+@pytest.mark.slow
 async def test_child_without_a_heartbeat_loads_and_holds_nothing_of_it() -> None:
     """Its descriptors are the standard ones and its channel; neither has its manager loaded any of it."""
     async with Manager(spares=0) as manager:
@@ -337,7 +339,7 @@ def nothing() -> None: ...
     [
         (lambda: Thread(nothing, heartbeat=5.0), "needs an async target or hook"),
         (lambda: Coroutine(nothing_async, heartbeat=5.0), "cannot be honoured by a coroutine: it is for process, thread"),
-        (lambda: Command("true", heartbeat=5.0), "cannot be honoured by a command"),  # type: ignore[call-arg]  # refused
+        (lambda: Command("true", heartbeat=5.0), "cannot be honoured by a command"),
         (lambda: Process(nothing, heartbeat=0), "must be >= 0.1 seconds, or None"),
     ],
 )
@@ -373,6 +375,7 @@ def nothing_for_long() -> None:
     time.sleep(hostile.FOR_EVER)
 
 
+@pytest.mark.slow
 @pytest.mark.both_loops
 @pytest.mark.parametrize("launcher", ["auto", "portable"])
 @pytest.mark.parametrize("heartbeat", [None, 5.0])
@@ -422,6 +425,7 @@ def drop_handler() -> None:
     hostile.tell_and_idle()
 
 
+@pytest.mark.slow
 async def test_to_ask_for_stacks_never_ends_a_child() -> None:
     """One that has no handler for the signal is not sent it."""
     async with Manager(spares=0) as manager:
@@ -437,6 +441,7 @@ def flood() -> None:
     current().sync.send(b"x" * (8 << 20))
 
 
+@pytest.mark.slow
 async def test_stacks_do_not_wait_behind_data() -> None:
     """DESIGN 5.2: a child that is in the midst of a large value, which nobody takes, answers."""
     async with Manager(spares=0) as manager:
@@ -465,6 +470,7 @@ def deeper_plain() -> None:
     current().sync.receive()
 
 
+@pytest.mark.slow
 async def test_stacks_of_what_has_none_are_refused() -> None:
     """A command, a group, and what does not run; by name and state."""
     async with Manager() as manager:
@@ -490,6 +496,7 @@ def spin_and_tell() -> None:
     hostile.tell_and_idle()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["auto", "portable"])
 async def test_statistics_of_a_process_are_the_systems(launcher: str) -> None:
     """Processor seconds, memory, threads, and the time since it began."""
@@ -510,6 +517,7 @@ async def test_statistics_of_a_process_are_the_systems(launcher: str) -> None:
         assert handle.statistics().restarts == 1
 
 
+@pytest.mark.slow
 async def test_current_loop_is_told_where_it_is_known() -> None:
     """A thread's and a coroutine's at once, a held child's by its gate."""
     async with Manager() as manager:
