@@ -267,7 +267,7 @@ def script() -> None:
         assert_type(manager.run(api), None)
         assert_type(manager.run(), Any)
         assert_type(handle.statistics(), Stats)
-        assert_type(handle.stacks(timeout=1.0), str)
+        assert_type(handle.stacks(), str)
         assert_type(manager.stop(grace=None), StopReport)
         assert_type(manager.kill(), StopReport)
         assert_type(manager.tree(), Snapshot)
