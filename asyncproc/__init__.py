@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from asyncproc._core.log_file import LogFile as LogFile
     from asyncproc._core.results import Results as Results
     from asyncproc._core.snapshot import Snapshot as Snapshot
+    from asyncproc._core.stats import Stats as Stats
     from asyncproc._core.stop_report import StopReport as StopReport
     from asyncproc._core.supervision.state import State as State
     from asyncproc._core.transition import Transition as Transition
@@ -140,6 +141,7 @@ _HOMES = {
     "Setup": "_spec.setup",
     "Spec": "_spec.base",
     "State": "_core.supervision.state",
+    "Stats": "_core.stats",
     "StopReport": "_core.stop_report",
     "Supervisor": "_spec.group",
     "Thread": "_spec.leaf",

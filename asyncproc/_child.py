@@ -14,7 +14,7 @@ from time import monotonic
 from types import ModuleType
 
 from asyncproc._ipc.codec import decode_call
-from asyncproc._ipc.frame import ERROR, RESULT
+from asyncproc._ipc.frame import ERROR, RESULT, STACKS_SIGNAL
 from asyncproc._ipc.link import Link
 from asyncproc._runtime.host import Direct, Host
 from asyncproc._runtime.lifecycle import Life
@@ -42,7 +42,7 @@ def main(sock: socket, work: Work, early: list[tuple[int, bytes]], refused: Any)
     Returns:
         The exit code of the process.
     """
-    node, incarnation, round, level, metadata, loop, main_file, call, terms = work
+    node, incarnation, round, level, metadata, loop, main_file, call, terms, beat = work
     link = Link(sock, early)
     load = decode_call
     if call[:1] != PICKLE:
@@ -54,6 +54,8 @@ def main(sock: socket, work: Work, early: list[tuple[int, bytes]], refused: Any)
     if main_file is not None:
         module.__file__ = main_file
     _signal.signal(_signal.SIGTERM, _stop_here)
+    if sys.platform == "linux":
+        _signal.signal(STACKS_SIGNAL, lambda number, stack: _show_stacks(link))
     runner: Host | Direct | None = None
     try:
         if refused is not None:
@@ -61,6 +63,8 @@ def main(sock: socket, work: Work, early: list[tuple[int, bytes]], refused: Any)
             raise refused.error
         runner = Direct(link, node) if terms is None else Host(link, Life(terms, node, monotonic))
         played = runner  # the one that is played, for the closure
+        if beat is not None:
+            _begin_to_beat(link, beat, runner)
         set_current_of_process(lambda: Current(played, link.line(), node, incarnation, round, level, metadata or {}))
         loaded = load(call)  # user code may run in this, and ask where it is
         body = wire.encode(runner.run(loaded, loop), "result")
@@ -75,6 +79,30 @@ def main(sock: socket, work: Work, early: list[tuple[int, bytes]], refused: Any)
 def _stop_here(number: int, stack: object) -> None:
     _signal.signal(number, _signal.SIG_IGN)
     raise Stopping("asked to end")
+
+
+def _show_stacks(link: Link) -> None:
+    """Somebody wants to know where this child stands. On another thread: the main one may hold what is needed to tell it."""
+    asyncio = sys.modules.get("asyncio")
+    loop = None if asyncio is None else asyncio._get_running_loop()
+    link.threads += 1
+    try:
+        _thread.start_new_thread(_tell_stacks, (link, loop, _thread.get_ident()))
+    except RuntimeError:  # no more threads to be had: who asks has a limit for that
+        link.threads -= 1
+
+
+def _tell_stacks(link: Link, loop: Any, main: int) -> None:
+    from asyncproc._runtime.stacks import answer
+
+    answer(link, loop, main)
+
+
+def _begin_to_beat(link: Link, every: float, runner: Host | Direct) -> None:
+    from asyncproc._runtime.pulse import Pulse
+
+    number = (lambda: runner.life.machine.number) if isinstance(runner, Host) else (lambda: 1)
+    Pulse(every, number).begin(link, STACKS_SIGNAL)
 
 
 _own_hooks = (-1, -1)
@@ -106,7 +134,7 @@ def _finish(link: Link, kind: int, body: bytes, code: int, runner: Host | Direct
         link.value(kind, body, before)
     except ChannelBroken:
         return 70
-    if _thread._count() > link.threads:
+    if _thread._count() > link.threads and "threading" in sys.modules:
         sys.modules["threading"]._shutdown()
     if _hooks() != _own_hooks:
         atexit._run_exitfuncs()

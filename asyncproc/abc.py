@@ -15,19 +15,9 @@ if TYPE_CHECKING:
     from asyncproc._core.supervision.action import Rung
 
 __all__ = [
-    "Alarm",
-    "Child",
-    "Clock",
-    "Engine",
-    "Inlet",
-    "Order",
-    "Question",
-    "Service",
-    "Snapshot",
-    "Streams",
-    "Subscriber",
-    "Watcher",
-]
+    "Alarm", "Child", "Clock", "Engine", "Inlet", "Order", "Question", "Service", "Snapshot", "Streams", "Subscriber", "Usage",
+    "Vitals", "Watcher",
+]  # fmt: skip
 
 
 class Order(Value):
@@ -48,6 +38,29 @@ class Order(Value):
     @property
     def name(self) -> str:
         return self.path.rpartition("/")[2]
+
+
+class Usage(Value):
+    """What a child takes now; None where it is not known.
+
+    Attributes:
+        cpu: seconds. memory: bytes. threads: how many. current_loop: from 1.
+    """
+
+    cpu: float | None = None
+    memory: int | None = None
+    threads: int | None = None
+    current_loop: int | None = None
+
+
+class Vitals(Protocol):
+    """How it shows that a child runs."""
+
+    def beats(self) -> tuple[float, float]:
+        """When its loop and its thread showed that last, as stamps that differ; a loop's is 0.0 while there is none."""
+
+    def condition(self) -> str:
+        """How the system shows the thread that beats: R, S, D, T, t, Z, or "" for what has none of its own."""
 
 
 class Watcher(Protocol):
@@ -100,6 +113,16 @@ class Child(Protocol):
     """One incarnation that runs (or is about to), wherever it does. Nothing in supervision knows the difference."""
 
     pid: int | None
+
+    @property
+    def vitals(self) -> Vitals | None:
+        """Of one that has a heartbeat."""
+
+    def usage(self) -> Usage:
+        """What it takes now."""
+
+    async def stacks(self) -> str:
+        """Where its threads and tasks stand, as text; within about a second, and never an error: what cannot be had is said."""
 
     def take_rung(self, rung: Rung) -> None:
         """Take one step of the stop ladder; takes no time, the end shows as ``on_exit``."""

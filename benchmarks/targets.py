@@ -61,6 +61,15 @@ def hold_asyncproc() -> None:
     channel.receive()
 
 
+async def hold_asyncproc_loop() -> None:
+    """The same on an event loop."""
+    import asyncproc
+
+    channel = asyncproc.current()
+    await channel.send(os.getpid())
+    await channel.receive()
+
+
 def echo_asyncproc() -> None:
     """Send back what comes over asyncproc's channel until None comes."""
     channel = _asyncproc_channel()

@@ -43,7 +43,7 @@ def test_every_program_has_an_expectation() -> None:
     assert len(PROGRAMS) == len(SAID)
 
 
-PARTLY = {"limit", "on_failure", "strategy", "intensity", "period", "at_limit", "auto_shutdown"}
+PARTLY = {"heartbeat", "limit", "on_failure", "strategy", "intensity", "period", "at_limit", "auto_shutdown"}
 """For some groups only, which the table names."""
 
 

@@ -55,6 +55,7 @@ class Exit(Value):
         cpu: user and system seconds of the process and its reaped children.
         peak_memory: bytes of resident memory at the peak.
         stderr_tail: the last lines of its standard error, if they were captured.
+        stacks: where its threads and tasks stood when it was found unhealthy, as far as that could be seen.
         asked_by: who asked for the end, e.g. ``"manager.stop()"``, or what was found amiss; None when nobody did.
     """
 
@@ -73,6 +74,7 @@ class Exit(Value):
     peak_memory: int = 0
     stderr_tail: str = ""
     asked_by: str | None = None
+    stacks: str = ""
 
     @property
     def ok(self) -> bool:

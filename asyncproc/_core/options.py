@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from math import inf
 from typing import Any
 
 from asyncproc._core.backoff import Backoff
@@ -10,6 +11,7 @@ from asyncproc._core.lifecycle.action import PHASES
 from asyncproc._core.log_file import LogFile
 from asyncproc._core.names import name_fault
 from asyncproc._core.size import size_in_bytes
+from asyncproc._core.supervision.heartbeat import SHORTEST
 from asyncproc.errors import Fault
 
 PROCESS, THREAD, COROUTINE, COMMAND = "process", "thread", "coroutine", "command"
@@ -78,6 +80,11 @@ def _timeouts(value: object) -> str | None:
         if limit is not None and not (_is_number(limit) and limit > 0):
             return f"{phase} must be > 0 seconds, or None"
     return None
+
+
+def _heartbeat(value: object) -> str | None:
+    well = value is None or (_is_number(value) and SHORTEST <= value < inf)  # type: ignore[operator]  # a number
+    return None if well else f"must be >= {SHORTEST} seconds, or None"
 
 
 def _ready(value: object) -> str | None:
@@ -244,6 +251,7 @@ HONOURED: dict[str, tuple[Collection[str], Check]] = {
     "join_in": (LOOPED, _seconds_or_none),
     "retries": (LOOPED, _count),
     "timeouts": (LOOPED, _timeouts),
+    "heartbeat": ({PROCESS, THREAD}, _heartbeat),
     "ready": (LOOPED, _ready),
     "env": (OS, _env),
     "inherit_env": (OS, _flag),
@@ -280,7 +288,6 @@ HONOURED: dict[str, tuple[Collection[str], Check]] = {
 NOT_YET: dict[str, Collection[str]] = {
     **dict.fromkeys(("alive", "resources", "schedule", "watch", "engine"), EVERY),
     "ready": EVERY - LOOPED,
-    "heartbeat": LOOPED,
     **dict.fromkeys(("pty", "detach", "policy"), COMMANDS),
 }
 """Options of the contract that this version refuses, by kind: never taken and forgotten."""

@@ -131,6 +131,9 @@ def failure_of(exit: Exit) -> BaseException:
             return _because(ChildStopped(exit.explain(), exit), exit)
         case Reason.TIMED_OUT:
             return _because(ChildTimeout(exit.explain(), exit), exit)
+        case Reason.UNHEALTHY:  # whatever it said on its way out: it would not have ended without us
+            text = f"{exit.explain()}\nwhere it stood:\n{exit.stacks}" if exit.stacks else exit.explain()
+            return _because(ChildCrashed(text, exit), exit)
         case _:
             # What is no Exception (a SystemExit, a cancellation) would unwind the loop of whoever awaits.
             return exit.error if isinstance(exit.error, Exception) else _because(_crash(exit), exit)

@@ -102,17 +102,19 @@ class LocalEngine(MachineEngine):
     def _start_process(self, spec: Any, order: Order, watcher: Watcher) -> Child:
         chain = self.chain()  # first: it starts while the rest is loaded
         from asyncproc._engines.provision import identity, limits, wire
-        from asyncproc._engines.requests import chain_setting, first_message
+        from asyncproc._engines.requests import chain_setting, first_message, page_of
 
         options = spec._asyncproc.options
         other = identity(order.path, options)
         values = wire(order.path, options, other)
         wanted = {name: self._shown(options, name, default) for name, default in (("stdout", "inherit"), ("stderr", "tee"))}
         streams = self._streams(order, wanted)
+        page = None
         try:
             given, group = _limited(chain, options, limits(options, other))
             setting = chain_setting(options, chain, streams, given, other)
             description, loop, by_value = first_message(spec, order, setting, values.is_data)
+            page = page_of(options)
             spare = self._take_spare()
             # Another user may be unable to import anything: all of it is there before.
             stage = max(LOOP, self._stage(loop, by_value)) if other is not None else self._stage(loop, by_value)
@@ -120,11 +122,13 @@ class LocalEngine(MachineEngine):
         except BaseException:
             streams.handed_over()
             streams.close()
+            if page is not None:
+                page.close()
             raise
         if group is not None:
             child.live_in(group)
         # What it is to be waits in its socket when it is born: from the request on, the template has this processor.
-        child.assign(order, description, streams, watcher, options.get("on_stop", "cancel") == "cancel", values)
+        child.assign(order, description, streams, watcher, options.get("on_stop", "cancel") == "cancel", values, page)
         if fork is not None:
             fork()
         self._plan_refill()

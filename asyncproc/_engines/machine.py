@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from asyncproc._core.exit import Exit, Reason
 from asyncproc._core.options import COMMAND, COROUTINE, PROCESS, THREAD
 from asyncproc._spec.base import Spec
+from asyncproc.abc import Usage
 from asyncproc.errors import Fault, SpecError
 
 if TYPE_CHECKING:
@@ -162,6 +163,7 @@ class Stillborn:
     """A child that could not be made: it has ended before it began."""
 
     pid: int | None = None
+    vitals = None
 
     def __init__(self, order: Order, watcher: Watcher, error: BaseException) -> None:
         watcher.on_exit(Exit(order.path, order.incarnation, Reason.CRASHED, error=error), None)
@@ -177,6 +179,12 @@ class Stillborn:
 
     def ask_for_report(self) -> None:
         """It has ended."""
+
+    def usage(self) -> Usage:
+        return Usage()
+
+    async def stacks(self) -> str:
+        return "it has ended"
 
     def send_value(self, value: object) -> int:
         return 0

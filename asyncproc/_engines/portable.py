@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from asyncproc._core.options import PROCESS
 from asyncproc._engines.machine import MachineEngine
 from asyncproc._engines.provision import directory, environment, identity, limits, wire
-from asyncproc._engines.requests import command_message, first_message, three
+from asyncproc._engines.requests import command_message, first_message, page_of, three
 from asyncproc._runtime.own_keeper import OwnKeeper
 from asyncproc._runtime.pairs import own_pair
 from asyncproc._runtime.warden import raised_limit
@@ -65,15 +65,19 @@ class PortableEngine(MachineEngine):
         description, _, _ = first_message(spec, order, setting, values.is_data)
         wanted = {name: self._shown(options, name, default) for name, default in (("stdout", "inherit"), ("stderr", "tee"))}
         streams = self._streams(order, wanted)
+        page = None
         try:
+            page = page_of(options)
             child, pid = self._interpreter(order, streams, env)
         except BaseException:
             streams.handed_over()
             streams.close()
+            if page is not None:
+                page.close()
             raise
         streams.handed_over()
         child.on_spawned(pid)
-        child.assign(order, description, streams, watcher, options.get("on_stop", "cancel") == "cancel", values)
+        child.assign(order, description, streams, watcher, options.get("on_stop", "cancel") == "cancel", values, page)
         return child
 
     def _interpreter(self, order: Order, streams: Streams, env: Mapping[str, str]) -> tuple[ProcessChild, int]:
@@ -134,6 +138,8 @@ def refuse(order: Order, options: Mapping[str, Any]) -> None:
         faults.append(Fault(order.path, "cpus", options["cpus"], f"cannot be honoured on {sys.platform}"))
     if options.get("max_memory") is not None and not sys.platform.startswith("linux"):
         faults.append(Fault(order.path, "max_memory", options["max_memory"], f"cannot be honoured on {sys.platform}"))
+    if options.get("heartbeat") is not None and not hasattr(os, "memfd_create"):
+        faults.append(Fault(order.path, "heartbeat", options["heartbeat"], f"cannot be honoured on {sys.platform}"))
     unknown = [
         name for name in options.get("rlimits", {}) if not hasattr(resource, f"RLIMIT_{name.upper().removeprefix('RLIMIT_')}")
     ]

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from asyncproc._core.supervision.heartbeat import BEATS
 from asyncproc._engines.provision import difference, directory, environment, plain_metadata, unless_equal
 from asyncproc._ipc.codec import encode_call
 from asyncproc._runtime.bootstrap import describe
@@ -19,6 +20,7 @@ from asyncproc._spec.leaf import Body
 if TYPE_CHECKING:
     from asyncproc._engines.identity import Identity
     from asyncproc._ipc.spawn import Setting
+    from asyncproc._runtime.page import Page
     from asyncproc._runtime.stdio import Streams
     from asyncproc._spec.command import Command
     from asyncproc.abc import Order
@@ -71,8 +73,24 @@ def first_message(spec: Body[Any], order: Order, setting: Setting, is_data: bool
         main_file,
         call,
         None if not loop and _is_one_call(spec, order.held) else terms_of(spec, order.held),
+        beat_of(options),
     )
     return describe(setting, work), loop, b"cloudpickle" in call
+
+
+def beat_of(options: Mapping[str, Any]) -> float | None:
+    """Seconds between two beats of a child; None for one that has no heartbeat."""
+    limit = options.get("heartbeat")
+    return None if limit is None else limit / BEATS
+
+
+def page_of(options: Mapping[str, Any]) -> Page | None:
+    """The page that a child stamps its beats in; None for one that has no heartbeat."""
+    if options.get("heartbeat") is None:
+        return None
+    from asyncproc._runtime.page import Page
+
+    return Page()
 
 
 def _is_one_call(spec: Body[Any], held: bool) -> bool:

@@ -32,12 +32,16 @@ class AsyncLine:
     def run(self, main: Callable[[], Any]) -> Any:
         """Await what *main* gives, on a loop of its own."""
         uvloop = sys.modules.get("uvloop")
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop if uvloop else None) as runner:
-            return runner.run(self._main(main))
+        try:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop if uvloop else None) as runner:
+                return runner.run(self._main(main))
+        finally:
+            self._link.on_loop(None)
 
     async def _main(self, main: Callable[[], Any]) -> Any:
         self._loop = asyncio.get_running_loop()
         self._stop_asked = asyncio.Event()
+        self._link.on_loop(self._loop)
         self._task = asyncio.current_task()
         if not self._listens:
             return await main()

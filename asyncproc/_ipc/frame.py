@@ -27,8 +27,10 @@ WINDOW = 1 << 20
 """Bytes of values that may be on their way to a receiver that has not taken them yet."""
 
 CONTROL, PART, VALUE, RESULT, ERROR, SPAWN, QUESTION, ANSWER, REFUSAL = range(1, 10)
-READY, ACKNOWLEDGED, CREDIT, FELL, REPORT = range(1, 6)
+READY, ACKNOWLEDGED, CREDIT, FELL, REPORT, STACKS = range(1, 7)
 """Tags of what a child tells in a CONTROL frame, a msgpack array; see :mod:`asyncproc._ipc.message`."""
+STACKS_SIGNAL = 58
+"""Asks a Python child for its stacks: a realtime signal, so that no signal of the user's is taken."""
 
 
 def frame(kind: int, body: bytes) -> bytes:

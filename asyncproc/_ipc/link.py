@@ -20,6 +20,7 @@ from asyncproc._ipc.frame import (
     QUESTION_HEADER,
     REFUSAL,
     REPORT,
+    STACKS,
     VALUE,
     WINDOW,
     FrameReader,
@@ -50,8 +51,8 @@ class Link:
     """What both kinds of line stand on."""
 
     __slots__ = (
-        "_asked", "_frame_lock", "_plain", "_reader", "_value_lock", "early", "line", "on_report", "on_stop", "socket",
-        "threads", "wire",
+        "_asked", "_frame_lock", "_plain", "_reader", "_value_lock", "early", "line", "on_loop", "on_report", "on_stop",
+        "socket", "threads", "wire",
     )  # fmt: skip
 
     def __init__(self, sock: socket, early: list[tuple[int, bytes]], wire: Wire = CODE) -> None:
@@ -67,6 +68,7 @@ class Link:
         self.line: Callable[[], Any] = self._plain_line
         self.on_stop: Callable[[bool], bool] = _as_asked
         self.on_report: Callable[[], object] = _nothing
+        self.on_loop: Callable[[Any], object] = _as_asked  # told of the loop that the child's code runs on, and None at its end
 
     def _plain_line(self) -> PlainLine:
         """One for all: what one of two had read would be lost to the other."""
@@ -90,6 +92,11 @@ class Link:
     def report(self, told: bytes) -> None:
         """Say how long the loops took, by :func:`report_frame`."""
         self._write(told)
+
+    def stacks(self, text: str) -> None:
+        """Say where the threads stand. In one frame: it may overtake a large value."""
+        data = text.encode("utf-8", "backslashreplace")
+        self._write(frame(CONTROL, bytes((0x92, STACKS, 0xDB)) + len(data).to_bytes(4, "big") + data))
 
     def value(self, kind: int, body: bytes, before: bytes = b"") -> None:
         """Send a value of any size, and whole frames *before* it: each write wakes the manager."""
@@ -294,7 +301,7 @@ class PlainLine:
         with self._state:
             self._ear = ear
             ear.listen_for(not self._awaited)
-        self._link.threads = 1
+        self._link.threads += 1
         self.look()  # what came with the first message cannot be polled for
         while not self._gone:
             ear.wait()  # without leading: who looks between two loops must not find it led
@@ -307,7 +314,7 @@ class PlainLine:
                 self._read(0)
             else:
                 turn.acquire()
-        self._link.threads = 0
+        self._link.threads -= 1
 
     def _await(self, more: int) -> None:
         """So many more threads wait for what comes; while any does, the one that listens is not to be woken by each frame."""
@@ -480,7 +487,7 @@ class Turn:
             self._future.set_result(None)
 
 
-def _as_asked(cut: bool) -> bool:
+def _as_asked(cut: Any) -> Any:
     return cut
 
 

@@ -45,7 +45,13 @@ class Report(msgspec.Struct, frozen=True, array_like=True, tag=frame.REPORT):
     last: float
 
 
-Message: TypeAlias = Ready | Acknowledged | Credit | Fell | Report
+class Stacks(msgspec.Struct, frozen=True, array_like=True, tag=frame.STACKS):
+    """Where the child's threads and tasks stand, as text."""
+
+    text: str
+
+
+Message: TypeAlias = Ready | Acknowledged | Credit | Fell | Report | Stacks
 _decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
 
 

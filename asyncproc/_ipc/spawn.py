@@ -28,4 +28,5 @@ if TYPE_CHECKING:
         str | None,  # __file__ of the host's main module
         bytes,  # the call, see asyncproc._ipc.codec
         tuple[Any, ...] | None,  # what the spec says about its loops, see asyncproc._runtime.lifecycle; None: one plain call
+        float | None,  # seconds between two beats, see asyncproc._runtime.pulse; its page is the last descriptor
     ]

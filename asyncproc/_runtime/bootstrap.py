@@ -74,7 +74,8 @@ def become_child(parent: int, channel: int, stamp: int, prepare: Callable[[bool]
         kernel.die_with(parent)
         sock = _socket.socket(fileno=CHANNEL)
         setting, work, early, fds = _receive(sock)
-        refused = _apply(setting, fds)
+        kept = () if work[9] is None else (_take_page(fds.pop()),)
+        refused = _apply(setting, fds, kept)
         if prepare is not None:
             prepare(work[5])
         __import__(ENTRY)
@@ -115,10 +116,16 @@ def _receive(sock: _socket.socket) -> tuple[Setting, Work, list[tuple[int, bytes
     os._exit(0)  # the manager is gone, or does not need this spare
 
 
-def _apply(setting: Setting, fds: list[int]) -> Refused | None:
+def _take_page(fd: int) -> int:
+    from asyncproc._runtime.pulse import take_page
+
+    return take_page(fd)
+
+
+def _apply(setting: Setting, fds: list[int], kept: tuple[int, ...]) -> Refused | None:
     streams, cwd, limits, env, path, argv = setting
     if streams is not None:
-        _connect_streams(streams, fds)
+        _connect_streams(streams, fds, kept)
     step = "cwd"
     try:
         os.chdir(cwd)
@@ -152,11 +159,11 @@ def _switch(user: tuple[int, int, list[int] | None], parent: int) -> Refused | N
     return None
 
 
-def _connect_streams(streams: tuple[int, int, int], fds: list[int]) -> None:
+def _connect_streams(streams: tuple[int, int, int], fds: list[int], kept: tuple[int, ...]) -> None:
     null = os.open("/dev/null", os.O_RDWR)
     for target, source in enumerate(streams):
         os.dup2(null if source == -1 else 1 if source == -2 else fds[source], target)
-    kernel.close_all_but((0, 1, 2, CHANNEL))
+    kernel.close_all_but((0, 1, 2, CHANNEL, *kept))
 
 
 def describe(setting: Any, work: Any) -> bytes:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from asyncproc._runtime.keeper_link import Launching, Reach
     from asyncproc._runtime.stdio import Streams
     from asyncproc._spec.command import Command
-    from asyncproc.abc import Order, Watcher
+    from asyncproc.abc import Order, Usage, Watcher
 
 
 class CommandChild:
@@ -108,6 +108,17 @@ class CommandChild:
     def abandon(self) -> None:
         self._link.children.pop(self._number, None)
         self._settle(Reason.LOST, killed=True)
+
+    vitals = None
+
+    def usage(self) -> Usage:
+        from asyncproc._runtime.usage import usage_of
+        from asyncproc.abc import Usage
+
+        return Usage() if self.pid is None else usage_of(self.pid)
+
+    async def stacks(self) -> str:
+        return "a command shows no stacks"
 
     def ask_for_report(self) -> None:
         """A command has no loops."""

@@ -46,6 +46,11 @@ class CoroutineChild(LocalLife):
             self.life.cancelled = True
             self._task.cancel("asked to end")
 
+    async def stacks(self) -> str:
+        from asyncproc._runtime.stacks import cut, text_of_task, texts_of_threads
+
+        return cut("\n".join([text_of_task(self._task), *texts_of_threads(self.life.thread_idents)]))
+
     def abandon(self) -> None:
         """It did not end in its time, and is cut: its clean-up may still run, but nobody waits for it."""
         self.life.cancelled = True

@@ -466,6 +466,11 @@ class Life:
         assert reason is not None
         return RETURNED if isinstance(reason, PhaseTimeout) else self._take(reason, wish)
 
+    @property
+    def thread_idents(self) -> list[int | None]:
+        """Its background threads that still run."""
+        return [thread.ident for thread in self._threads if thread.is_alive()]
+
     def join_threads(self) -> None:
         """Let background threads that loop come to the end of their present pass."""
         if self._threads:

@@ -14,7 +14,7 @@ from asyncproc._spec.current import Current, set_current
 
 if TYPE_CHECKING:
     from asyncproc._spec.leaf import Body
-    from asyncproc.abc import Order, Watcher
+    from asyncproc.abc import Order, Usage, Vitals, Watcher
 
 
 class LocalLife:
@@ -25,6 +25,7 @@ class LocalLife:
     """
 
     pid: int | None = None
+    vitals: Vitals | None = None
 
     def __init__(self, loop: asyncio.AbstractEventLoop, spec: Body[Any], order: Order, watcher: Watcher) -> None:
         described = spec._asyncproc
@@ -77,6 +78,12 @@ class LocalLife:
     def ask_for_report(self) -> None:
         if self._watcher is not None:
             self._watcher.on_report(self._view.loop_report())
+
+    def usage(self) -> Usage:
+        """Of a task nothing is counted for itself."""
+        from asyncproc.abc import Usage
+
+        return Usage(current_loop=self.life.machine.number)
 
     def settle(self, reason: Reason, result: Any = None, error: BaseException | None = None, killed: bool = False) -> None:
         """It has ended, or is given up: tell it, once."""

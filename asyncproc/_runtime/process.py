@@ -29,6 +29,7 @@ from asyncproc._ipc.frame import (
     READY,
     REFUSAL,
     RESULT,
+    STACKS_SIGNAL,
     VALUE,
     bare,
 )
@@ -38,11 +39,16 @@ from asyncproc.errors import ChannelBroken, ChildCrashed, DecodeError, EncodeErr
 if TYPE_CHECKING:
     from asyncproc._ipc.wire import Wire
     from asyncproc._runtime.keeper_link import Numbers, Reach
+    from asyncproc._runtime.page import Page
     from asyncproc._runtime.stdio import Streams
-    from asyncproc.abc import Order, Watcher
+    from asyncproc.abc import Order, Usage, Watcher
 
 SILENT_TOO_LONG = 1.0
 """Seconds that a child may live on after its connection has ended."""
+TOO_LONG_FOR_STACKS = 1.0
+"""Seconds that a child may take to tell its stacks; after that, what faulthandler could write counts."""
+STOPPED = ("T", "t")
+"""The letters of what a signal, or a debugger, has stopped."""
 ONLY_READY, ONLY_ACKNOWLEDGED = bare(READY), bare(ACKNOWLEDGED)
 """All that most children ever tell; what decodes the rest takes 5 ms to load."""
 
@@ -66,7 +72,9 @@ class ProcessChild:
         "_number",
         "_order",
         "_outcome",
+        "_page",
         "_ready",
+        "_stacks",
         "_started",
         "_watcher",
         "_wire",
@@ -96,6 +104,8 @@ class ProcessChild:
         self._cancels = True
         self._wire = CODE
         self._error: BaseException | None = None
+        self._page: Page | None = None  # of one that has a heartbeat
+        self._stacks: asyncio.Future[str] | None = None  # somebody waits for them
         self._outcome: tuple[int, bytes] | None = None
         self._fell: tuple[int, int] | None = None
         self._broken: asyncio.TimerHandle | None = None
@@ -109,7 +119,14 @@ class ProcessChild:
         return self._broken is None and not self.ended
 
     def assign(
-        self, order: Order, description: bytes, streams: Streams, watcher: Watcher, cancels: bool, wire: Wire = CODE
+        self,
+        order: Order,
+        description: bytes,
+        streams: Streams,
+        watcher: Watcher,
+        cancels: bool,
+        wire: Wire = CODE,
+        page: Page | None = None,
     ) -> None:
         """Tell the process what it is."""
         self._wire = wire
@@ -118,8 +135,11 @@ class ProcessChild:
         self.streams = streams
         self._cancels = cancels
         self._started = self._loop.time()
-        self._channel.spawn(description, streams.fds)
+        self._page = page
+        self._channel.spawn(description, streams.fds if page is None else [*streams.fds, page.fd])
         streams.handed_over()
+        if page is not None:
+            page.handed_over()
         if self.pid is not None:
             watcher.on_spawned(self.pid)
 
@@ -190,7 +210,7 @@ class ProcessChild:
         if body == ONLY_ACKNOWLEDGED:
             watcher.on_acknowledged()
             return
-        from asyncproc._ipc.message import Acknowledged, Credit, Fell, Ready, Report, decode_message
+        from asyncproc._ipc.message import Acknowledged, Credit, Fell, Ready, Report, Stacks, decode_message
 
         try:
             message = decode_message(body)
@@ -204,6 +224,8 @@ class ProcessChild:
                 watcher.on_acknowledged()
             case Credit(count):
                 watcher.on_credit(count)
+            case Stacks(text):
+                self._show(text)
             case Fell(phase, loop):
                 self._fell = phase, loop
             case Report():
@@ -265,6 +287,61 @@ class ProcessChild:
     def send_credit(self, count: int) -> None:
         self._channel.control("credit", count)
 
+    # --- how it is ------------------------------------------------------------------------------------------------------
+
+    @property
+    def vitals(self) -> ProcessChild | None:
+        return None if self._page is None else self
+
+    def beats(self) -> tuple[float, float]:
+        return (0.0, 0.0) if self._page is None else self._page.beats()
+
+    def condition(self) -> str:
+        return "" if self._page is None or self.pid is None else self._page.condition(self.pid)
+
+    def usage(self) -> Usage:
+        from asyncproc._runtime.usage import usage_of
+        from asyncproc.abc import Usage
+
+        return Usage() if self.pid is None else usage_of(self.pid, None if self._page is None else self._page.number or None)
+
+    async def stacks(self) -> str:
+        from asyncproc._runtime.usage import LINUX, catches, state_of
+
+        if self.pid is None or not LINUX:
+            return "its process cannot be asked for its stacks here" if self.pid else "its process is not there yet"
+        if state_of(self.pid) in STOPPED:
+            return _stopped(self.pid)
+        if not catches(self.pid, STACKS_SIGNAL):
+            return f"process {self.pid} runs no code of its child (yet, or any more)"
+        if self._stacks is None:
+            self._stacks = self._loop.create_future()
+            if self._page is not None:
+                self._page.clear_text()
+            self.signal(STACKS_SIGNAL)
+        waiting = self._stacks
+        await asyncio.wait([waiting], timeout=TOO_LONG_FOR_STACKS)
+        return waiting.result() if waiting.done() else self._silent_stacks()
+
+    def _silent_stacks(self) -> str:
+        """What can be said of a child that does not answer: the next who asks tries again."""
+        from asyncproc._runtime.usage import state_of
+
+        self._stacks = None
+        pid = self.pid or 0
+        state = state_of(pid)
+        if state in STOPPED:
+            return _stopped(pid)
+        text = f"process {pid} (state {state}) did not come to run Python code in {TOO_LONG_FOR_STACKS} s"
+        if self._page is not None and (written := self._page.text):
+            return f"{text}; where its threads stand:\n{written}"
+        return f"{text}, so its stacks are not known" + ("" if self._page else ": with heartbeat= they would be")
+
+    def _show(self, text: str) -> None:
+        waiting, self._stacks = self._stacks, None
+        if waiting is not None and not waiting.done():
+            waiting.set_result(text)
+
     def dismiss(self) -> None:
         """Let a spare go: it ends when its channel does."""
         self._channel.close()
@@ -279,6 +356,10 @@ class ProcessChild:
             self._chain.free_leaf(self._group)
         self._chain.free_index(self._index)
         self.ended = True
+        self._show("it has ended")
+        if self._page is not None:
+            self._page.close()
+            self._page = None
         if self._watcher is None or self._order is None or self.streams is None:
             return
         result, error = self._result()
@@ -313,6 +394,10 @@ class ProcessChild:
             return self._wire.decode(body, "result"), None
         except DecodeError as error:
             return None, error
+
+
+def _stopped(pid: int) -> str:
+    return f"process {pid} is stopped: it shows its stacks when it is continued"
 
 
 class Asked:

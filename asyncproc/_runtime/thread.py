@@ -19,8 +19,9 @@ from asyncproc._runtime.local import LocalLife, LoopLimit
 
 if TYPE_CHECKING:
     from asyncproc._runtime.lifecycle import Calls
+    from asyncproc._runtime.loop_beat import LoopBeat
     from asyncproc._spec.leaf import Body
-    from asyncproc.abc import Order, Watcher
+    from asyncproc.abc import Order, Usage, Watcher
 
 
 class ThreadChild(LocalLife):
@@ -34,6 +35,8 @@ class ThreadChild(LocalLife):
         self.life.on_ready = lambda: self.on_manager_loop(self._on_ready)
         self.life.interrupt = self._interrupt
         self._limit = PlainLimit(self)
+        heartbeat = spec._asyncproc.options.get("heartbeat")
+        self.vitals = self._beat = None if heartbeat is None else _beat_within(heartbeat)
         self.life.arm = self._limit
         context = contextvars.copy_context()
         context.run(self.set_current)
@@ -64,12 +67,16 @@ class ThreadChild(LocalLife):
         if (left := self._limit.end()) is not None:  # of a phase that had begun plain
             self.life.arm(max(left, 1e-6))
         self._inner = loop, task
+        if self._beat is not None:
+            self._beat.follow(loop)
         if self._cut or self.life.reason is not None:  # asked before there was anything to cancel
             self._cancel()
         try:
             return await run_on_loop(self.life, play, value)
         finally:
             self._inner = None
+            if self._beat is not None:
+                self._beat.leave()
 
     def _interrupt(self) -> None:
         """From its own loop, the manager's, or a background thread. Plain code ends where it next can."""
@@ -104,6 +111,23 @@ class ThreadChild(LocalLife):
         self._on_inner_loop(self._asked, cut, kill)
         self.acknowledged()
 
+    def usage(self) -> Usage:
+        from asyncproc._runtime.usage import thread_cpu
+        from asyncproc.abc import Usage
+
+        threads = 1 + len(self.life.thread_idents)
+        return Usage(thread_cpu(self._thread.native_id), None, threads, self.life.machine.number)
+
+    async def stacks(self) -> str:
+        from asyncproc._runtime.stacks import cut, texts_of_tasks, texts_of_threads
+
+        inner = self._inner
+        parts = [
+            *texts_of_threads([self._thread.ident, *self.life.thread_idents]),
+            *texts_of_tasks(None if inner is None else inner[0]),
+        ]
+        return cut("\n".join(parts))
+
     def abandon(self) -> None:
         """It did not end in its time; code that awaits is cut: its clean-up may still run, but nobody waits for it."""
         self._on_inner_loop(self._asked, False, True)
@@ -117,6 +141,13 @@ class ThreadChild(LocalLife):
         self._limit.close()
         self._thread.join()  # it has said its last word: this takes no time, and leaves no thread behind
         self.settle(reason, result, error)
+
+
+def _beat_within(limit: float) -> LoopBeat:
+    from asyncproc._core.supervision.heartbeat import BEATS
+    from asyncproc._runtime.loop_beat import LoopBeat
+
+    return LoopBeat(limit / BEATS)
 
 
 class PlainLimit:

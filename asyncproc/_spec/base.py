@@ -61,6 +61,7 @@ class LoopOptions(Options, total=False):
     retries: int
     on_stop: Literal["cancel", "finish"]
     timeouts: Mapping[str, float | None]
+    heartbeat: float | None
     ready: Literal["call"] | None
 
 

@@ -103,6 +103,10 @@ class Body(Spec[T]):
             faults.append(
                 Fault(path, "target", self.work, "must be a coroutine function: a plain one would block the loop; use Thread")
             )
+        heartbeat = described.options.get("heartbeat")
+        if self.KIND == kinds.THREAD and heartbeat is not None and not faults and not self.needs_loop:
+            rule = "needs an async target or hook: plain code in a thread has no beat; limit it by timeouts={'loop': seconds}"
+            faults.append(Fault(path, "heartbeat", heartbeat, rule))
         return faults
 
     @property

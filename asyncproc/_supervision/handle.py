@@ -22,6 +22,7 @@ from asyncproc.errors import Fault, SpecError, StartFailed, StateError
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
 
+    from asyncproc._core.stats import Stats
     from asyncproc._core.supervision.record import NodeView
     from asyncproc._supervision.mail import Mail
     from asyncproc._supervision.place import Place
@@ -34,6 +35,8 @@ else:
     from typing import TypeVar
 
     T_co = TypeVar("T_co", covariant=True)
+
+_LIVE = frozenset({State.STARTING, State.RUNNING, State.STOPPING})
 
 
 class Handle(Generic[T_co]):
@@ -412,6 +415,45 @@ class Handle(Generic[T_co]):
         return LoopReport(f"{self.name} loop times report", 0, 0.0, 0.0, 0.0, 0.0, 0.0)
 
     # --- looking --------------------------------------------------------------------------------------------------------
+
+    def statistics(self) -> Stats:
+        """What it takes now; cheap, but not free: memory is counted by the system at each call."""
+        from asyncproc._core.stats import Stats
+
+        place, supervisor = self._place, self._supervisor
+        view, child, hold = place.view, place.child, place.hold
+        restarts = max(view.incarnation - 1, 0)
+        uptime = supervisor.clock.now() - view.begun if view.state in _LIVE else 0.0
+        if child is None:
+            return Stats(restarts=restarts, uptime=uptime)
+        usage = child.usage()
+        return Stats(
+            cpu=usage.cpu,
+            memory=usage.memory,
+            threads=usage.threads,
+            uptime=uptime,
+            restarts=restarts,
+            current_loop=(hold.number if hold is not None else usage.current_loop) or None,
+            misses=supervisor.heartbeats.misses(place) if supervisor.heartbeats is not None else 0,
+        )
+
+    async def stacks(self) -> str:
+        """Where its threads and tasks stand now, innermost call last.
+
+        A process is asked by a signal, and answers when its main thread next runs Python code; of one that has a ``heartbeat``
+        the threads' stacks are seen also when it does not, e.g. while C code holds the interpreter. Takes no more than about a
+        second, and says what could not be had. A stopped process stays stopped.
+
+        Raises:
+            StateError: it is a command or a group, or does not run.
+        """
+        self._require_loop()
+        kind = self._place.spec._asyncproc.kind
+        if kind not in kinds.LOOPED:
+            raise StateError(f"node {self.path}: is a {kind}, which has no stacks to show")
+        if self._place.child is None:
+            raise StateError(f"node {self.path}: has no stacks to show, it is {self.state.value}")
+        return await self._place.child.stacks()
 
     def events(self) -> AsyncIterator[Transition]:
         """Transitions of this node and of all below it, from now on, until it has ended for good."""

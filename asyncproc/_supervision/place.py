@@ -168,6 +168,8 @@ class Incarnation:
             place.result = result
         if exit.error is not None:
             _tell_where(exit)
+        if self._supervisor.heartbeats is not None:
+            exit = self._supervisor.heartbeats.ended(place, exit)
         self._supervisor.post(Exited(place.id, self._number, exit))
 
 

@@ -10,7 +10,7 @@ import asyncio
 import inspect
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, assert_never
 
 from asyncproc._core import options as kinds
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from asyncproc._core.exit import Exit
     from asyncproc._core.supervision.plan import Plan
     from asyncproc._spec.base import Spec
+    from asyncproc._supervision.heartbeat import Heartbeats
     from asyncproc._supervision.memory import MemoryWatch
     from asyncproc.abc import Clock, Engine, Service, Subscriber
 
@@ -92,6 +93,7 @@ class Supervisor:
         self._memory: MemoryWatch | None = None
         self._hooks: set[asyncio.Task[None]] = set()
         self._crashes = CrashLog(clock, name)
+        self.heartbeats: Heartbeats | None = None  # made for the first child that has one
         self.root = self._add(root, None, plan_of(root, name, grace), -1)
 
     # --- the mailbox ----------------------------------------------------------------------------------------------------
@@ -208,6 +210,7 @@ class Supervisor:
                 self._move(place, action)
             case Ready():
                 self._cancel_timer(place, Timer.START)
+                self._begin_to_look(place)
                 self.wake(place)
             case Finish():
                 self._finish(place)
@@ -244,6 +247,15 @@ class Supervisor:
             place.restart_at = at
             self.wake(place)
         place.timers[action.timer] = self.clock.call_at(at, self.post, fired)
+
+    def _begin_to_look(self, place: Place) -> None:
+        if place.child is None or (vitals := place.child.vitals) is None:
+            return
+        if self.heartbeats is None:
+            from asyncproc._supervision.heartbeat import Heartbeats
+
+            self.heartbeats = Heartbeats(self)
+        self.heartbeats.begin(place, place.child, vitals)
 
     def _cancel_timer(self, place: Place, timer: Timer) -> None:
         pending = place.timers.pop(timer, None)
@@ -320,11 +332,15 @@ class Supervisor:
         try:
             answer = place.callbacks[word](handle_of(self, place))
             if inspect.isawaitable(answer):
-                task = self.loop.create_task(_bounded(answer, f"{word} callback of {place.path}"))
-                self._hooks.add(task)
-                task.add_done_callback(self._hooks.discard)
+                self.carry(_bounded(answer, f"{word} callback of {place.path}"))
         except Exception:
             log.exception("%s: its %s callback failed", place.path, word)
+
+    def carry(self, work: Coroutine[Any, Any, None]) -> None:
+        """Own a task until it is through; it has its limit, and nobody waits for it but the close."""
+        task = self.loop.create_task(work)
+        self._hooks.add(task)
+        task.add_done_callback(self._hooks.discard)
 
     async def aclose(self) -> None:
         """Wait for callbacks that are under way; each has its limit."""

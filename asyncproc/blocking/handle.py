@@ -184,6 +184,8 @@ class Handle(Face, Generic[T_co]):
 
     # --- looking --------------------------------------------------------------------------------------------------------
 
+    statistics = asked(AsyncHandle.statistics)
+    stacks = awaited(AsyncHandle.stacks)
     events = iterated(AsyncHandle.events)
 
 

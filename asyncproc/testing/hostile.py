@@ -5,6 +5,7 @@ Plain functions, found by name in a child. ``tell`` says, on the child's channel
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import sys
@@ -99,6 +100,46 @@ def fork_bomb(width: int = 100, seconds: float = 20.0) -> None:
                 time.sleep(0.001)
             os._exit(0)
     tell_and_idle()
+
+
+async def block_loop(seconds: float = FOR_EVER) -> str:
+    """Say "up", then block the event loop for so long, as code does that was not made for one; then wait for ever."""
+    await current().send("up")
+    _wait_in_plain_code(seconds)
+    await asyncio.sleep(FOR_EVER)
+    return "never"
+
+
+async def spin_loop() -> None:
+    """Say "up", then keep the event loop busy in plain code for ever."""
+    await current().send("up")
+    while True:
+        pass
+
+
+def _wait_in_plain_code(seconds: float) -> None:
+    time.sleep(seconds)
+
+
+def hold_gil() -> None:
+    """Say "up", then hold the interpreter in C code for ever, asleep: no thread runs Python code, and no signal helps."""
+    current().sync.send("up")
+    _lock_twice()
+
+
+async def hold_gil_on_loop() -> None:
+    """The same, on an event loop."""
+    await current().send("up")
+    _lock_twice()
+
+
+def _lock_twice() -> None:
+    import ctypes
+
+    lock = ctypes.PyDLL(None).pthread_mutex_lock  # a PyDLL keeps the interpreter while it calls
+    mutex = ctypes.create_string_buffer(128)
+    lock(mutex)
+    lock(mutex)
 
 
 def stop_itself() -> None:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from asyncproc._core.exit import Exit, Reason
 from asyncproc._core.supervision.action import Rung
+from asyncproc.abc import Usage
 
 if TYPE_CHECKING:
-    from asyncproc.abc import Order, Watcher
+    from asyncproc.abc import Order, Vitals, Watcher
 
 
 class ScriptedChild:
@@ -27,6 +28,15 @@ class ScriptedChild:
         self.sent: list[object] = []
         self.ended = False
         self._watcher = watcher
+
+    vitals: Vitals | None = None
+    """Set by a test that tells of beats."""
+
+    def usage(self) -> Usage:
+        return Usage()
+
+    async def stacks(self) -> str:
+        return "it plays a script"
 
     def spawn(self, pid: int = 4242) -> None:
         """It exists."""

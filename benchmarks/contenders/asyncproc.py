@@ -128,6 +128,27 @@ class AsyncprocProcess(_Managed):
         await super().aclose()
 
 
+class AsyncprocBeating(_Managed):
+    """Python children that beat, or do not: holds.
+
+    Args:
+        heartbeat: seconds; None: none. loop: whether the children run an event loop.
+    """
+
+    preloaded = True
+
+    def __init__(self, heartbeat: float | None, loop: bool) -> None:
+        super().__init__(spares=0)
+        self._options: dict[str, Any] = {} if heartbeat is None else {"heartbeat": heartbeat}
+        self._target = targets.hold_asyncproc_loop if loop else targets.hold_asyncproc
+
+    async def hold(self, count: int) -> list[int]:
+        process = self._asyncproc.Process
+        specs = [process(self._target, name=f"hold-{number}", stderr="inherit", **self._options) for number in range(count)]
+        handles = await self._start_all(specs)
+        return [await handle.receive() for handle in handles]
+
+
 class AsyncprocCommand(_Managed):
     """Commands with inherited streams: holds and loses."""
 

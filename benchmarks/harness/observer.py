@@ -17,6 +17,7 @@ def observe(root: int, children: list[int], settle: float, seconds: float) -> di
     time.sleep(settle)
     helpers = procfs.descendants(root, leave_out=[*children, os.getpid()])
     ours = [root, *helpers]
+    burnt = sum(map(procfs.cpu_seconds, children))
     switches = {pid: procfs.voluntary_switches(pid) for pid in ours}
     cpu = sum(map(procfs.cpu_seconds, ours))
     time.sleep(seconds)
@@ -28,6 +29,7 @@ def observe(root: int, children: list[int], settle: float, seconds: float) -> di
         "manager_threads": procfs.threads(root),
         "helpers": len(helpers),
         "helper_threads_max": max(map(procfs.threads, helpers), default=0),
+        "children_ms": (sum(map(procfs.cpu_seconds, children)) - burnt) * 1e3,
         "alive": sum(map(procfs.is_alive, children)),
     }
 

@@ -19,7 +19,7 @@ async def measure(contender: HoldsChildren, parameters: Parameters) -> Measureme
     began = time.perf_counter()
     pids = await contender.hold(count)
     start = time.perf_counter() - began
-    figures = await _observed(pids, parameters["settle"], parameters["seconds"])
+    figures = await observed(pids, parameters["settle"], parameters["seconds"])
     if len(set(pids)) != count or figures.pop("alive") != count:
         raise WrongWork(f"not all of {count} children were there while idle")
     began = time.perf_counter()
@@ -31,7 +31,7 @@ async def measure(contender: HoldsChildren, parameters: Parameters) -> Measureme
     return {"start_s": start, "stop_s": stop, "switches": switches, "fds_per_child": fds} | figures
 
 
-async def _observed(pids: list[int], settle: float, seconds: float) -> Measurement:
+async def observed(pids: list[int], settle: float, seconds: float) -> Measurement:
     """Let another process look, and sleep in the loop until it has written its figures and closed its output."""
     loop = asyncio.get_running_loop()
     command = [sys.executable, observer.__file__, str(os.getpid()), str(settle), str(seconds)]

@@ -20,13 +20,13 @@ WELL: dict[str, list[Any]] = {
     "shell": [True], "encoding": ["latin-1", None], "ok_codes": [(0, 1), {255}], "stop_signal": ["SIGINT", 2],
     "max_output": [1], "on_failure": ["stop", "continue"], "limit": [None, 1],
     "setup": [None, Setup()], "loops": [0, 1, None], "join_in": [None, 0, 0.5], "retries": [0, 3], "ready": [None, "call"],
-    "timeouts": [{}, {"loop": 0.2, "on_start": None}],
     "restart": ["permanent", "transient", "temporary", bool], "backoff": [None, Backoff(), Backoff(0, 0, 1, None)],
     "needs": [(), ["a", "b"], {"a"}], "essential": [True, False], "strategy": ["one_for_one", "one_for_all", "rest_for_one"],
     "intensity": [0, 3, None], "period": [0.5, 30], "at_limit": ["escalate", "stay", "pause"],
     "auto_shutdown": [None, "any", "all"],
     "user": [None, "nobody", 0], "group": [None, "nogroup", 65534], "trust": ["code", "data"],
     "max_memory": [None, 1, "512MiB", "1.5 GB"],
+    "timeouts": [{}, {"loop": 0.2, "on_start": None}], "heartbeat": [None, 0.1, 5],
 }  # fmt: skip
 BADLY: dict[str, list[Any]] = {
     "name": ["", "a/b", 3], "scale": [0, None, True, "2"], "start_timeout": [-1, "1", float("nan"), True], "timeout": [-0.1],
@@ -46,6 +46,7 @@ BADLY: dict[str, list[Any]] = {
     "period": [0, -1, "x", None], "at_limit": ["stop"], "auto_shutdown": ["first", True],
     "user": ["", -1, True, 1.5, "a\0"], "group": ["", -1, b"x"], "trust": [None, "none", True],
     "max_memory": [0, -1, True, "", "much", "1XB", 1.5],
+    "heartbeat": [0, 0.09, -1, "5", True, float("nan"), float("inf")],
 }  # fmt: skip
 
 

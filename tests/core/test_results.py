@@ -105,6 +105,7 @@ def test_results_survive_pickling() -> None:
         (Reason.TIMED_OUT, ChildTimeout),
         (Reason.CRASHED, ChildCrashed),
         (Reason.LOST, ChildCrashed),
+        (Reason.UNHEALTHY, ChildCrashed),
     ],
 )
 def test_end_without_an_error_is_raised_as_its_reason(reason: Reason, kind: type[Exception]) -> None:
@@ -124,6 +125,15 @@ def test_own_error_is_raised_as_it_is() -> None:
         stopped = failure_of(exit)
         assert isinstance(stopped, ChildStopped)
         assert stopped.__cause__ is exit.error
+
+
+def test_unhealthy_end_is_raised_with_where_it_stood() -> None:
+    """Whatever it raised on its way out is the cause: it would not have ended without us."""
+    exit = Exit("app/a", 1, Reason.UNHEALTHY, error=ERROR, stacks="main thread: in f")
+    error = failure_of(exit)
+    assert isinstance(error, ChildCrashed)
+    assert str(error) == f"{exit.explain()}\nwhere it stood:\nmain thread: in f"
+    assert error.__cause__ is ERROR
 
 
 def test_group_of_exceptions_is_an_exception_group() -> None:

@@ -32,7 +32,8 @@ EVERY = LEAVES | {"sequential", "concurrent", "supervisor"}
 CONTRACT = [
     ("name scale restart backoff needs essential ready alive start_timeout timeout grace resources", EVERY),
     ("schedule watch engine starting started ended metadata", EVERY),
-    ("setup loops join_in retries on_stop timeouts heartbeat", {"process", "thread", "coroutine"}),
+    ("setup loops join_in retries on_stop timeouts", {"process", "thread", "coroutine"}),
+    ("heartbeat", {"process", "thread"}),  # a coroutine that blocks its loop blocks the manager's own: nobody could tell
     ("env inherit_env cwd user group umask nice cpus rlimits max_memory stdout stderr trust", {"process", "command"}),
     ("stdin shell pty encoding ok_codes stop_signal max_output detach policy", {"command"}),
     ("on_failure", {"sequential", "concurrent"}),

@@ -103,6 +103,7 @@ def wrong_lives() -> None:
     Process(digest, "a", loops="3")  # type: ignore[call-overload]  # no number
     Process(digest, "a", setup=setup, loops="3")  # type: ignore[call-overload]  # no number
     Process(digest, "a", ready="notify")  # type: ignore[call-overload]  # not yet
+    Thread(digest, "a", heartbeat="5")  # type: ignore[call-overload]  # no number
     Thread(digest, "a", timeouts=3)  # type: ignore[call-overload]  # no mapping
 
 

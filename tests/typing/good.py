@@ -34,6 +34,7 @@ from asyncproc import (
     Setup,
     Snapshot,
     State,
+    Stats,
     StopReport,
     Thread,
     Transition,
@@ -97,6 +98,16 @@ async def in_namespace_async() -> None:
         state.some_data.append(1)
     async with current().namespace.transaction() as loose:
         loose.whatever = 1
+
+
+async def health(manager: Manager[Counts]) -> None:
+    handle = await manager.start(Process(digest, "a", heartbeat=5.0))
+    assert_type(await handle.stacks(), str)
+    stats = handle.statistics()
+    assert_type(stats, Stats)
+    assert_type(stats.memory, int | None)
+    assert_type(stats.uptime, float)
+    await manager.start(Thread(api, heartbeat=None))
 
 
 async def stopping(manager: Manager[Counts]) -> None:
@@ -260,6 +271,8 @@ def script() -> None:
         assert_type(manager.run(Concurrent(fetch), rounds=None, binding=False), Results)
         assert_type(manager.run(api), None)
         assert_type(manager.run(), Any)
+        assert_type(handle.statistics(), Stats)
+        assert_type(handle.stacks(), str)
         assert_type(manager.stop(grace=None), StopReport)
         assert_type(manager.kill(), StopReport)
         assert_type(manager.tree(), Snapshot)
