@@ -126,13 +126,16 @@ class Life:
     # Being ready.
 
     def ready(self, node: Node) -> None:
-        """It can do its work. One that is being stopped is not ready, whatever it says."""
-        if node.state is not State.STARTING:
+        """It can do its work, or can do it again. One that is being stopped is not ready, whatever it says."""
+        if node.ready or node.state not in (State.STARTING, State.RUNNING):
             return
         node.ready = True
-        self.move(node, State.RUNNING)
+        begins = node.state is State.STARTING
+        if begins:
+            self.move(node, State.RUNNING)
         self.actions.append(Ready(node.id, node.incarnation))
-        self._settle(node)
+        if begins:
+            self._settle(node)
 
     def _settle(self, member: Node) -> None:
         """Its group need not wait for it any more to be ready."""
