@@ -105,6 +105,7 @@ class LocalEngine(MachineEngine):
         options = spec._asyncproc.options
         wanted = {name: self._shown(options, name, default) for name, default in (("stdout", "inherit"), ("stderr", "tee"))}
         streams = Streams(self._loop, wanted, self._shower(order))
+        self._add_descriptor(streams, watcher)
         try:
             description, loop, by_value = first_message(spec, order, chain_setting(options, chain, streams))
             spare = self._take_spare()
@@ -183,6 +184,7 @@ class LocalEngine(MachineEngine):
             "stderr": self._shown(options, "stderr", "capture"),
         }
         streams = Streams(self._loop, wanted, self._shower(order), options.get("max_output", 1 << 20))
+        self._add_descriptor(streams, watcher)
         number, index = chain.next_number()
         try:
             request_command(chain, spec, streams, number, index)

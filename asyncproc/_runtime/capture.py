@@ -25,7 +25,7 @@ class Capture:
         on_data: told of each piece, as it comes.
     """
 
-    __slots__ = ("_chunks", "_fd", "_held", "_loop", "_on_data", "_size", "dropped")
+    __slots__ = ("_chunks", "_fd", "_held", "_listeners", "_loop", "_on_data", "_size", "dropped")
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, size: int = RING, on_data: Callable[[bytes], None] | None = None
@@ -37,6 +37,22 @@ class Capture:
         self._held = 0
         self.dropped = 0
         self._fd: int | None = None
+        self._listeners: list[Callable[[bytes], None]] | None = None
+
+    def subscribe(self, callback: Callable[[bytes], None]) -> Callable[[], None]:
+        """Call *callback* with what is kept, and then with each piece as it comes; what is returned ends that."""
+        if self._listeners is None:
+            self._listeners = []
+        listeners = self._listeners
+        listeners.append(callback)
+        if self._chunks:
+            callback(self.data)
+
+        def unsubscribe() -> None:
+            if callback in listeners:
+                listeners.remove(callback)
+
+        return unsubscribe
 
     def open(self) -> int:
         """Make the pipe; returns the end that is the child's, to be closed by the caller."""
@@ -78,6 +94,8 @@ class Capture:
             self.dropped += lost
         if self._on_data is not None:
             self._on_data(data)
+        for callback in list(self._listeners or ()):
+            callback(data)
 
     def drain(self) -> None:
         """Take what is there now, at most a ring full; a grandchild may go on writing."""

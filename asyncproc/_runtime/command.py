@@ -52,6 +52,11 @@ class CommandChild:
         self._started = loop.time()
         self._link.children[number] = self
 
+    @property
+    def streams(self) -> Streams:
+        """Its standard streams."""
+        return self._streams
+
     # --- what its keeper tells ------------------------------------------------------------------------------------------
 
     def on_spawned(self, pid: int) -> None:

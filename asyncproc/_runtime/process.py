@@ -116,6 +116,11 @@ class ProcessChild:
         if self.pid is not None:
             watcher.on_spawned(self.pid)
 
+    @property
+    def streams(self) -> Streams | None:
+        """Its standard streams."""
+        return self._streams
+
     # --- what its keeper tells ------------------------------------------------------------------------------------------
 
     def on_spawned(self, pid: int) -> None:

@@ -51,7 +51,7 @@ class Streams:
             self.handed_over()
             self.finish()
             raise
-        self.places = (first, second, third)
+        self.places: tuple[int, ...] = (first, second, third)
 
     def _give(self, fd: int, *, own: bool) -> int:
         if own:
@@ -87,6 +87,15 @@ class Streams:
         self._own.append(fd)
         return fd
 
+    def also(self, fd: int) -> None:
+        """Hand over one more descriptor, the child's fourth, and close it with the others."""
+        self.places = (*self.places, self._give(fd, own=True))
+
+    def subscribe(self, stream: str, callback: Callable[[bytes], None]) -> Callable[[], None]:
+        """Call *callback* with what is kept of a captured stream, and then with each piece; what is returned ends that."""
+        capture = self.stdout if stream == "stdout" else self.stderr
+        return _nothing if capture is None else capture.subscribe(callback)
+
     def handed_over(self) -> None:
         """The child has its ends: close ours of them."""
         for fd in self._own:
@@ -109,6 +118,9 @@ class Streams:
         for capture in (self.stdout, self.stderr):
             if capture is not None:
                 capture.close()
+
+
+def _nothing() -> None: ...
 
 
 def _is_open(fd: int) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from asyncproc._core.supervision.event import Acknowledged, Exited, NodeId, Readied, Spawned, Timer
+from asyncproc._core.supervision.state import State
 from asyncproc._ipc.frame import NAMESPACE
 from asyncproc._supervision.mail import Mail
 from asyncproc.errors import StateError
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from asyncproc._core.supervision.record import NodeView
     from asyncproc._spec.base import Spec
     from asyncproc._supervision.gate import Hold
+    from asyncproc._supervision.health import Health
     from asyncproc._supervision.supervisor import Supervisor
     from asyncproc.abc import Alarm, Child, Question
 
@@ -24,9 +26,8 @@ class Place:
     """One node."""
 
     __slots__ = (
-        "awaited", "callbacks", "child", "hold", "id", "left", "level", "mail", "members", "parent", "path", "report", "result",
-        "said_ready", "spec",
-        "starting", "timers", "view", "waiting",
+        "awaited", "callbacks", "child", "health", "hold", "id", "left", "level", "mail", "members", "parent", "path",
+        "report", "result", "said_ready", "spec", "starting", "timers", "view", "waiting",
     )  # fmt: skip
 
     def __init__(self, id: NodeId, spec: Spec[Any], path: str, level: int, view: NodeView, parent: Place | None) -> None:
@@ -39,6 +40,7 @@ class Place:
         self.members: list[Place] = []
         self.callbacks: dict[str, Callable[..., Any]] | None = None
         self.child: Child | None = None
+        self.health: Health | None = None  # the probes of its last incarnation, if it has any
         self.result: Any = None
         self.awaited = False  # somebody has asked, or will be told, how it ended
         self.said_ready = False  # its present incarnation has said so; ending well counts as ready as well
@@ -69,19 +71,28 @@ class Place:
 class Incarnation:
     """What the engine tells of one child, as events about its node."""
 
-    __slots__ = ("_ended", "_number", "_supervisor", "place")
+    __slots__ = ("_ended", "_number", "_supervisor", "health", "place")
 
     def __init__(self, supervisor: Supervisor, place: Place, number: int) -> None:
         self._supervisor = supervisor
         self.place = place
         self._number = number
         self._ended = False
+        self.health: Health | None = None
 
     def on_spawned(self, pid: int | None) -> None:
         self._supervisor.post(Spawned(self.place.id, self._number, pid))
+        if self.health is not None:
+            self.health.begin()
 
     def on_ready(self) -> None:
-        if self.place.view.incarnation == self._number:
+        if self.health is None or not self.health.says_ready:
+            self.readied()
+
+    def readied(self) -> None:
+        """It is ready, as its spec means it. What comes when it is being ended, or has ended, is too late."""
+        view = self.place.view
+        if view.incarnation == self._number and view.state in (State.STARTING, State.RUNNING):
             self.place.said_ready = True
         self._supervisor.post(Readied(self.place.id, self._number))
 
@@ -121,7 +132,11 @@ class Incarnation:
             place.result = result
         if exit.error is not None:
             _tell_where(exit)
-        self._supervisor.post(Exited(place.id, self._number, exit))
+        exited = Exited(place.id, self._number, exit)
+        if self.health is None:
+            self._supervisor.post(exited)
+        else:
+            self.health.close(lambda: self._supervisor.post(exited))
 
 
 _LACKS = {NAMESPACE: "was given no namespace: Manager(namespace=State())"}

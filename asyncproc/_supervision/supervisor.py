@@ -73,6 +73,7 @@ class Supervisor:
         self._working = False
         self._next_id = 0
         self._hooks: set[asyncio.Task[None]] = set()
+        self.checks: set[asyncio.Task[Any]] = set()
         self.root = self._add(root, None, name, -1)
 
     # --- the mailbox ----------------------------------------------------------------------------------------------------
@@ -175,6 +176,8 @@ class Supervisor:
                 self._move(place, action)
             case Ready():
                 self._cancel_timer(place, Timer.START)
+                if place.health is not None:
+                    place.health.ready()
                 self.wake(place)
             case Finish():
                 self._finish(place)
@@ -188,7 +191,12 @@ class Supervisor:
         place.report = None
         place.said_ready = False
         order = Order(place.path, action.incarnation, action.round, place.level, place.hold is not None)
-        place.child = self.engine.start(place.spec, order, Incarnation(self, place, action.incarnation))
+        incarnation = Incarnation(self, place, action.incarnation)
+        if _is_probed(place.spec):
+            from asyncproc._supervision.health import Health
+
+            place.health = incarnation.health = Health(self, incarnation, order)
+        place.child = self.engine.start(place.spec, order, incarnation)
         if place.mail is not None:
             place.mail.connect(place.child)
 
@@ -203,6 +211,8 @@ class Supervisor:
             pending.cancel()
 
     def _move(self, place: Place, move: Move) -> None:
+        if place.health is not None and move.after in (State.STOPPING, State.ENDED):
+            place.health.close()
         if move.after is State.ENDED:
             place.cancel_timers()
             place.child = None
@@ -272,9 +282,19 @@ class Supervisor:
             log.exception("%s: its %s callback failed", place.path, word)
 
     async def aclose(self) -> None:
-        """Wait for callbacks that are under way; each has its limit."""
+        """Wait for callbacks that are under way, which have their limits, and for checks, which were cancelled."""
         if self._hooks:
             await asyncio.wait(self._hooks)
+        if self.checks:
+            _, left = await asyncio.wait(self.checks, timeout=HOOK_LIMIT)
+            for task in left:
+                log.error("%s does not end, though it was cancelled %s s ago", task.get_name(), HOOK_LIMIT)
+
+
+def _is_probed(spec: Spec[Any]) -> bool:
+    """Whether somebody has to be asked how it is; what says so itself needs nobody."""
+    options = spec._asyncproc.options
+    return options.get("ready") not in (None, "call", "notify") or options.get("alive") is not None
 
 
 _CALLBACKS = ("starting", "started", "ended")

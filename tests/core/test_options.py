@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from asyncproc import Setup
+from asyncproc import Exec, Http, LogLine, Port, Setup
 from asyncproc._core.options import EVERY, HONOURED, NOT_YET, ONLY_VALUE, option_faults, table
 
 WELL: dict[str, list[Any]] = {
@@ -19,7 +20,9 @@ WELL: dict[str, list[Any]] = {
     "stdout": ["capture", "tee", "inherit", "null", "/tmp/x"], "stdin": ["null", "text", b"bytes"],
     "shell": [True], "encoding": ["latin-1", None], "ok_codes": [(0, 1), {255}], "stop_signal": ["SIGINT", 2],
     "max_output": [1], "on_failure": ["stop", "continue"], "limit": [None, 1],
-    "setup": [None, Setup()], "loops": [0, 1, None], "join_in": [None, 0, 0.5], "retries": [0, 3], "ready": [None, "call"],
+    "setup": [None, Setup()], "loops": [0, 1, None], "join_in": [None, 0, 0.5], "retries": [0, 3],
+    "ready": [None, "call", "notify", Port(80), LogLine("up"), asyncio.sleep],
+    "alive": [None, Http("http://localhost/"), Exec("true")],
     "timeouts": [{}, {"loop": 0.2, "on_start": None}],
 }  # fmt: skip
 BADLY: dict[str, list[Any]] = {
@@ -31,7 +34,8 @@ BADLY: dict[str, list[Any]] = {
     "stdout": [3, "log", "stdout\0x" and "terminal"], "stderr": ["pipe"], "stdin": ["terminal", "pipe", 3], "shell": ["yes"],
     "encoding": [3], "ok_codes": [3, [256]], "stop_signal": [True, 2.5], "max_output": [0, None], "on_failure": ["ignore"],
     "limit": [0, -1, True],
-    "setup": [3, "x"], "loops": [-1, 1.5, True, "x"], "join_in": [-1, "x"], "retries": [-1, None, True], "ready": ["notify", 3],
+    "setup": [3, "x"], "loops": [-1, 1.5, True, "x"], "join_in": [-1, "x"], "retries": [-1, None, True], "ready": ["soon", 3],
+    "alive": ["x", 1.5],
     "timeouts": [3, {"loop": 0}, {"loop": "x"}, {"body": 1.0}],
 }  # fmt: skip
 
@@ -92,4 +96,4 @@ def test_later_options_say_so() -> None:
     for field, kinds in NOT_YET.items():
         for kind in EVERY:
             (fault,) = option_faults(kind, "app/x", {field: object()})
-            assert ("not supported by this version" in fault.rule) == (kind in kinds or field in HONOURED)
+            assert ("not supported by this version" in fault.rule) == (kind in kinds)
