@@ -718,6 +718,8 @@ async def test_plain_children_get_no_fourth_descriptor() -> None:
         *fds, name = (await handle).stdout.split()
         assert fds == ["0", "1", "2", "3", "4"]
         assert name.startswith("@")
+        done = await manager.run(Command("sh", "-c", listing, rlimits={"nofile": 100}))
+        assert done.stdout.split() == ["0", "1", "2", "3"], "nor what is the launcher's own"
 
 
 # --- what is refused ------------------------------------------------------------------------------------------------------
