@@ -191,18 +191,20 @@ async def test_check_that_cannot_be_cut_is_found_out() -> None:
         return True
 
     probed = Probed(lambda probe: Process(print, alive=probe), stubborn)
-    probed.child.ready()
-    await probed.pass_by(8.0)
-    assert (len(probed.asked), probed.running) == (1, 1)
-    assert probed.child.rungs[:1] == [Rung.ASK]
-    probed.child.end()
-    await turns()
-    assert probed.handle.state is not State.ENDED, "the end waits for it"
-    await probed.pass_by(1.1)
-    assert probed.handle.state is State.ENDED, "but not for ever"
-    assert "the last check was cut, and has not ended since" in str(probed.handle.exit)
-    release.set()
-    await probed.end()
+    try:
+        probed.child.ready()
+        await probed.pass_by(8.0)
+        assert (len(probed.asked), probed.running) == (1, 1)
+        assert probed.child.rungs[:1] == [Rung.ASK]
+        probed.child.end()
+        await turns()
+        assert probed.handle.state is not State.ENDED, "the end waits for it"
+        await probed.pass_by(1.1)
+        assert probed.handle.state is State.ENDED, "but not for ever"
+        assert "the last check was cut, and has not ended since" in str(probed.handle.exit)
+    finally:
+        release.set()
+        await probed.end()
 
 
 async def test_failure_for_which_the_loop_was_not_awake_does_not_count() -> None:
@@ -259,8 +261,11 @@ async def test_probe_says_nothing_of_a_child_that_is_being_ended() -> None:
 
     probed = Probed(lambda probe: Process(print, ready=probe), later)
     probed.child.spawn()
-    await turns()
+    await probed.pass_by(0.01)
+    assert probed.running == 1
     probed.supervisor.post(StopAsked(probed.place.id, OWN, "the test"))
+    await turns()
+    assert probed.running == 0, "nor is it asked any more"
     answer.set_result(True)
     await turns()
     assert (probed.handle.state, probed.handle.ready) == (State.STOPPING, False)
