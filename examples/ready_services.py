@@ -29,11 +29,13 @@ def build_index() -> None:
 
 async def echo(port: int) -> None:
     """A server on the manager's own loop."""
-    with socket.create_server(("127.0.0.1", port)) as server:
-        server.setblocking(False)
-        while True:
-            connection, _ = await asyncio.get_running_loop().sock_accept(server)
-            connection.close()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(await reader.read(1000))
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", port) as server:
+        await server.serve_forever()
 
 
 async def has_pid(handle: Handle[Any]) -> bool:

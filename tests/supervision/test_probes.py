@@ -510,9 +510,11 @@ def listen_in_a_thread(port: int, stop: threading.Event) -> None:
 
 async def listen_on_the_loop(port: int) -> None:
     with socket.create_server(("127.0.0.1", port)) as server:
-        server.setblocking(False)
-        while True:
-            (await asyncio.get_running_loop().sock_accept(server))[0].close()
+        asyncio.get_running_loop().add_reader(server, lambda: server.accept()[0].close())
+        try:
+            await asyncio.Event().wait()
+        finally:
+            asyncio.get_running_loop().remove_reader(server)
 
 
 @pytest.mark.slow
