@@ -39,6 +39,10 @@ if TYPE_CHECKING:
     from asyncproc._spec.leaf import Coroutine as Coroutine
     from asyncproc._spec.leaf import Process as Process
     from asyncproc._spec.leaf import Thread as Thread
+    from asyncproc._spec.probes import Exec as Exec
+    from asyncproc._spec.probes import Http as Http
+    from asyncproc._spec.probes import LogLine as LogLine
+    from asyncproc._spec.probes import Port as Port
     from asyncproc._spec.setup import Setup as Setup
     from asyncproc._supervision.gate import AfterLoop as AfterLoop
     from asyncproc._supervision.gate import BeforeLoop as BeforeLoop
@@ -121,11 +125,14 @@ _HOMES = {
     "Concurrent": "_spec.group",
     "Coroutine": "_spec.leaf",
     "Current": "_spec.current",
+    "Exec": "_spec.probes",
     "Exit": "_core.exit",
     "Group": "_supervision.group",
     "Handle": "_supervision.handle",
     "Line": "_core.line",
     "LogFile": "_core.log_file",
+    "Http": "_spec.probes",
+    "LogLine": "_spec.probes",
     "LoopReport": "_core.lifecycle.loop_times",
     "Manager": "_manager",
     "Namespace": "_shared.namespace",
@@ -133,6 +140,7 @@ _HOMES = {
     "OnStart": "_supervision.gate",
     "Phase": "_core.exit",
     "Piece": "_core.line",
+    "Port": "_spec.probes",
     "Process": "_spec.leaf",
     "Reason": "_core.exit",
     "Results": "_core.results",

@@ -87,12 +87,10 @@ def _heartbeat(value: object) -> str | None:
     return None if well else f"must be >= {SHORTEST} seconds, or None"
 
 
-def _ready(value: object) -> str | None:
-    return (
-        None
-        if value in (None, "call")
-        else "must be 'call', or None: what else the contract has is not supported by this version"
-    )
+def _probe(value: object) -> str | None:
+    """Which probe a kind of child can have is looked at where probes are known: :mod:`asyncproc._spec.probes`."""
+    well = value in (None, "call", "notify") or callable(value) or hasattr(value, "is_probe")
+    return None if well else "must be a probe (Port, Http, LogLine, Exec or an async function), 'call', 'notify' or None"
 
 
 def _one_of(*allowed: object) -> Check:
@@ -252,7 +250,8 @@ HONOURED: dict[str, tuple[Collection[str], Check]] = {
     "retries": (LOOPED, _count),
     "timeouts": (LOOPED, _timeouts),
     "heartbeat": ({PROCESS, THREAD}, _heartbeat),
-    "ready": (LOOPED, _ready),
+    "ready": (LEAVES, _probe),
+    "alive": (LEAVES, _probe),
     "env": (OS, _env),
     "inherit_env": (OS, _flag),
     "cwd": (OS, _path),
@@ -286,8 +285,8 @@ HONOURED: dict[str, tuple[Collection[str], Check]] = {
 }
 
 NOT_YET: dict[str, Collection[str]] = {
-    **dict.fromkeys(("alive", "resources", "schedule", "watch", "engine"), EVERY),
-    "ready": EVERY - LOOPED,
+    **dict.fromkeys(("resources", "schedule", "watch", "engine"), EVERY),
+    **dict.fromkeys(("ready", "alive"), GROUPS),
     **dict.fromkeys(("pty", "detach", "policy"), COMMANDS),
 }
 """Options of the contract that this version refuses, by kind: never taken and forgotten."""

@@ -109,6 +109,7 @@ class LocalEngine(MachineEngine):
         values = wire(order.path, options, other)
         wanted = {name: self._shown(options, name, default) for name, default in (("stdout", "inherit"), ("stderr", "tee"))}
         streams = self._streams(order, wanted)
+        self._add_descriptor(streams, watcher)
         page = None
         try:
             given, group = _limited(chain, options, limits(options, other))
@@ -198,6 +199,7 @@ class LocalEngine(MachineEngine):
             "stderr": self._shown(options, "stderr", "capture"),
         }
         streams = self._streams(order, wanted, options.get("max_output", 1 << 20))
+        self._add_descriptor(streams, watcher)
         number, index = chain.next_number()
         try:
             given, group = _limited(chain, options, limits(options, other))

@@ -81,6 +81,8 @@ class MachineEngine:
         """Begin a child."""
         kind = spec._asyncproc.kind
         try:
+            if spec._asyncproc.options.get("ready") == "notify":
+                spec, watcher = self._notified(spec, watcher)
             if kind == PROCESS:
                 return self._start_process(spec, order, watcher)
             if kind == COMMAND:
@@ -89,6 +91,26 @@ class MachineEngine:
         except Exception as error:  # of the user's values, or of a system that has nothing left
             _note_step(error)
             return Stillborn(order, watcher, error)
+
+    def _notified(self, spec: Spec[Any], watcher: Watcher) -> tuple[Spec[Any], Watcher]:
+        """The same for a child that says itself when it is ready: where to say it stands in its environment."""
+        import copy
+
+        from asyncproc._runtime.notify import Notified
+        from asyncproc._spec.base import Described
+
+        notified = Notified(self._loop, watcher)
+        old = spec._asyncproc
+        options = {**old.options, "env": {**old.options.get("env", {}), **notified.env}}
+        spec = copy.copy(spec)
+        object.__setattr__(spec, "_asyncproc", Described(old.kind, options, old.target, old.args, old.kwargs, old.members))
+        return spec, notified
+
+    def _add_descriptor(self, streams: Streams, watcher: Watcher) -> None:
+        """Where else it may be said."""
+        take = getattr(watcher, "take_descriptor", None)
+        if take is not None:
+            streams.also(take())
 
     def _start_local(self, kind: str, spec: Spec[Any], order: Order, watcher: Watcher) -> Child:
         import copy

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from asyncproc._core.options import PROCESS
 from asyncproc._engines.machine import MachineEngine
 from asyncproc._engines.provision import directory, environment, identity, limits, wire
-from asyncproc._engines.requests import command_message, first_message, page_of, three
+from asyncproc._engines.requests import command_message, first_message, page_of, standard
 from asyncproc._runtime.own_keeper import OwnKeeper
 from asyncproc._runtime.pairs import own_pair
 from asyncproc._runtime.warden import raised_limit
@@ -61,7 +61,8 @@ class PortableEngine(MachineEngine):
         other = identity(order.path, options)
         values = wire(order.path, options, other)
         env = environment(options, self._keeper.base_env, other)
-        setting = (None, directory(options.get("cwd")), _limits(options, other) or None, None, None, list(sys.argv))
+        fourth = _ONE_MORE if options.get("ready") == "notify" else None
+        setting = (fourth, directory(options.get("cwd")), _limits(options, other) or None, None, None, list(sys.argv))
         description, _, _ = first_message(spec, order, setting, values.is_data)
         wanted = {name: self._shown(options, name, default) for name, default in (("stdout", "inherit"), ("stderr", "tee"))}
         streams = self._streams(order, wanted)
@@ -76,6 +77,7 @@ class PortableEngine(MachineEngine):
                 page.close()
             raise
         streams.handed_over()
+        self._add_descriptor(streams, watcher)  # alone: it goes with the first message
         child.on_spawned(pid)
         child.assign(order, description, streams, watcher, options.get("on_stop", "cancel") == "cancel", values, page)
         return child
@@ -88,7 +90,7 @@ class PortableEngine(MachineEngine):
         number, index = self._keeper.next_number()
         try:
             with theirs:
-                pid = self._keeper.start_python(number, index, order.path, theirs, three(streams), env, self._preload)
+                pid = self._keeper.start_python(number, index, order.path, theirs, standard(streams), env, self._preload)
         except BaseException as error:
             ours.close()
             self._keeper.free_index(index)
@@ -111,9 +113,10 @@ class PortableEngine(MachineEngine):
             "stderr": self._shown(options, "stderr", "capture"),
         }
         streams = self._streams(order, wanted, options.get("max_output", 1 << 20))
+        self._add_descriptor(streams, watcher)
         number, index = self._keeper.next_number()
         try:
-            self._keeper.start_command(number, index, message, three(streams), env)
+            self._keeper.start_command(number, index, message, standard(streams), env)
         except BaseException:
             self._keeper.free_index(index)
             streams.handed_over()
@@ -121,6 +124,10 @@ class PortableEngine(MachineEngine):
             raise
         streams.handed_over()
         return CommandChild(self._loop, self._keeper, spec, order, watcher, streams, number, index)
+
+
+_ONE_MORE = (-3, -3, -3, 0)
+"""The standard streams are in place; what comes with the first message is to be descriptor 3."""
 
 
 def _limits(options: Mapping[str, Any], other: Identity | None) -> dict[str, Any]:

@@ -96,11 +96,11 @@ def page_of(options: Mapping[str, Any]) -> Page | None:
 def _is_one_call(spec: Body[Any], held: bool) -> bool:
     """Whether there is nothing to its life but one call."""
     options = spec._asyncproc.options
-    plain = not held and options.get("setup") is None and not spec.own_hooks
+    plain = not held and options.get("setup") is None and options.get("ready") != "call" and not spec.own_hooks
     return plain and all(options.get(name, default) == default for name, default in _ONE_CALL.items())
 
 
-_ONE_CALL: dict[str, Any] = {"loops": 1, "retries": 0, "timeouts": {}, "ready": None}
+_ONE_CALL: dict[str, Any] = {"loops": 1, "retries": 0, "timeouts": {}}
 
 
 def _portable(spec: Body[Any]) -> Body[Any]:
@@ -117,10 +117,10 @@ def request_command(
 ) -> None:
     """Hand a command to the launcher; see :func:`chain_setting`."""
     env = environment(spec._asyncproc.options, chain.base_env, identity)
-    if set(given) - {"umask"}:
+    if set(given) - {"umask"} or len(streams.places) > 3:
         given["slow"] = True
     what = command_message(spec, env, given)
-    chain.launcher.request("command", number, index, *what, fds=three(streams), owes=True)
+    chain.launcher.request("command", number, index, *what, fds=standard(streams), owes=True)
     streams.handed_over()
 
 
@@ -145,9 +145,9 @@ def _programs(program: str, env: Mapping[str, str]) -> list[bytes]:
     return [os.path.join(os.fsencode(folder or "."), os.fsencode(program)) for folder in os.get_exec_path(dict(env))]
 
 
-def three(streams: Streams) -> tuple[int, int, int]:
-    """A child's three descriptors; the null device where there is none."""
+def standard(streams: Streams) -> tuple[int, ...]:
+    """A child's descriptors from 0 on, three unless it has one more; the null device where there is none."""
     fds: list[int] = []
     for place in streams.places:
         fds.append(streams.null() if place == -1 else fds[1] if place == -2 else streams.fds[place])
-    return fds[0], fds[1], fds[2]
+    return tuple(fds)

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
     Setting: TypeAlias = tuple[
-        tuple[int, int, int] | None,  # streams: an index into the descriptors, -1 the null device, -2 stdout's; None: in place
+        # Streams, and what is to be descriptor 3: an index into the descriptors, -1 the null device, -2 stdout's, -3 as it is.
+        tuple[int, ...] | None,  # None: all as they are
         str,  # working directory
         dict[str, Any] | None,  # limits, see asyncproc._runtime.limits
         tuple[list[bytes] | None, dict[bytes, bytes]] | None,  # environment: names to remove (None: all), values to set

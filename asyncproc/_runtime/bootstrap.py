@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from asyncproc._ipc.spawn import Setting, Work
 
 CHANNEL = 3
-"""The descriptor of the channel in every child."""
+"""The descriptor of the channel in a child, unless that is to be another: then the next that is free."""
 ENTRY = "asyncproc._child"
 """The module whose ``main`` goes on from here: by name, because it stands above this one."""
 NEEDED_LATER = (
@@ -52,12 +52,13 @@ class Refused(Exception):
         self.error = error
 
 
-def become_child(parent: int, channel: int, stamp: int, prepare: Callable[[bool], None] | None = None) -> Never:
+def become_child(parent: int, channel: int, stamp: int, prepare: Callable[[bool, int], None] | None = None) -> Never:
     """Turn this process into a child of the manager on the other end of *channel*.
 
     Args:
         parent: whose end is this child's. stamp: 0 when there is none.
-        prepare: what a fresh interpreter still lacks, told whether the target needs a loop; it leads its session already.
+        prepare: what a fresh interpreter still lacks, told whether the target needs a loop, and the descriptor of the channel;
+            it leads its session already.
     """
     code = 70
     if not gc.isenabled():  # a template that still loads: to look through all of it would make all of it this child's own
@@ -74,10 +75,12 @@ def become_child(parent: int, channel: int, stamp: int, prepare: Callable[[bool]
         kernel.die_with(parent)
         sock = _socket.socket(fileno=CHANNEL)
         setting, work, early, fds = _receive(sock)
-        kept = () if work[9] is None else (_take_page(fds.pop()),)
-        refused = _apply(setting, fds, kept)
+        page = -1 if work[9] is None else _take_page(fds.pop())
+        if setting[0] is not None and len(setting[0]) > CHANNEL:  # that descriptor is to be another
+            sock = _socket.socket(fileno=os.dup(sock.detach()))
+        refused = _apply(setting, fds, (sock.fileno(), page))
         if prepare is not None:
-            prepare(work[5])
+            prepare(work[5], sock.fileno())
         __import__(ENTRY)
         if setting[2] is not None and "user" in setting[2] and refused is None:
             refused = _switch(setting[2]["user"], parent)
@@ -122,7 +125,7 @@ def _take_page(fd: int) -> int:
     return take_page(fd)
 
 
-def _apply(setting: Setting, fds: list[int], kept: tuple[int, ...]) -> Refused | None:
+def _apply(setting: Setting, fds: list[int], kept: tuple[int, int]) -> Refused | None:
     streams, cwd, limits, env, path, argv = setting
     if streams is not None:
         _connect_streams(streams, fds, kept)
@@ -159,11 +162,12 @@ def _switch(user: tuple[int, int, list[int] | None], parent: int) -> Refused | N
     return None
 
 
-def _connect_streams(streams: tuple[int, int, int], fds: list[int], kept: tuple[int, ...]) -> None:
+def _connect_streams(streams: tuple[int, ...], fds: list[int], kept: tuple[int, int]) -> None:
     null = os.open("/dev/null", os.O_RDWR)
     for target, source in enumerate(streams):
-        os.dup2(null if source == -1 else 1 if source == -2 else fds[source], target)
-    kernel.close_all_but((0, 1, 2, CHANNEL, *kept))
+        if source != -3:
+            os.dup2(null if source == -1 else 1 if source == -2 else fds[source], target)
+    kernel.close_all_but((*range(len(streams)), *kept))
 
 
 def describe(setting: Any, work: Any) -> bytes:

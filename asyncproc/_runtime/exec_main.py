@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 START = "import sys;sys.path.insert(0,sys.argv[1]);from asyncproc._runtime.exec_main import main;main(*map(int,sys.argv[2:]))"
 
 
-def main(description: int, report: int, parent: int, stamp: int) -> Never:
+def main(description: int, report: int, parent: int, stamp: int, fourth: int = -1) -> Never:
     """Become what *description*, an open file, says.
 
     Args:
         report: a pipe; it ends without a word when the program runs. parent: whose end is the command's. stamp: 0 for none.
+        fourth: what is to be its descriptor 3; -1 for nothing.
     """
     try:
         import marshal
@@ -36,6 +37,9 @@ def main(description: int, report: int, parent: int, stamp: int) -> Never:
         with open(description, "rb") as file:
             argv, programs, cwd, env, options = marshal.load(file)
         os.set_inheritable(report, False)
+        if fourth >= 0:
+            os.dup2(fourth, 3)
+            os.close(fourth)
         if stamp:
             resource.setrlimit(kernel.RLIMIT_LOCKS, (stamp, stamp))
         kernel.die_with(parent)

@@ -10,7 +10,7 @@ import select
 import sys
 
 from asyncproc._runtime import kernel
-from asyncproc._runtime.bootstrap import CHANNEL, become_child
+from asyncproc._runtime.bootstrap import become_child
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,9 +31,9 @@ def begin(channel: int, parent: int, stamp: int, preload: tuple[str, ...], watch
     _forget_multiprocessing()
     faulthandler.enable(2)  # as in a template
 
-    def prepare(loop: bool) -> None:
+    def prepare(loop: bool, channel: int) -> None:
         if watches:
-            _thread.start_new_thread(_die_with_channel, (CHANNEL,))
+            _thread.start_new_thread(_die_with_channel, (channel,))
         for name in (*(("uvloop",) if loop and sys.platform != "win32" else ()), *preload):
             _load(name)
 

@@ -176,8 +176,11 @@ def _exec(
     from asyncproc._runtime.exec_main import become_program
 
     try:
+        if report < len(fds):  # a fourth descriptor goes there
+            report = os.dup(report)
         for target, fd in enumerate([os.dup(fd) for fd in fds]):  # dup: a source may be where another one goes
             os.dup2(fd, target)
+        kernel.close_all_but((*range(len(fds)), report))  # ours may be inheritable, and are not the command's
         os.setsid()
         if stamp:
             resource.setrlimit(kernel.RLIMIT_LOCKS, (stamp, stamp))

@@ -125,7 +125,7 @@ class OwnKeeper:
         index: int,
         name: str,
         channel: socket.socket,
-        streams: tuple[int, int, int],
+        streams: tuple[int, ...],
         env: Mapping[str, str],
         preload: tuple[str, ...],
     ) -> int:
@@ -147,7 +147,7 @@ class OwnKeeper:
         return self._keep(number, index, process.program, env).pid
 
     def start_command(
-        self, number: int, index: int, description: tuple[Any, ...], streams: tuple[int, int, int], env: Mapping[str, str]
+        self, number: int, index: int, description: tuple[Any, ...], streams: tuple[int, ...], env: Mapping[str, str]
     ) -> None:
         """Start a command; whether its program runs is told to the listener.
 
@@ -167,10 +167,10 @@ class OwnKeeper:
             file = memory_file(marshal.dumps(description))
             held.callback(os.close, file)
             passed = []
-            for fd in (file, report):
+            for fd in (file, report, *streams[3:]):
                 passed.append(above(fd))
                 held.callback(os.close, passed[-1])
-            numbers = [*passed, os.getpid(), self._stamp(index)]
+            numbers = [*passed[:2], os.getpid(), self._stamp(index), *passed[2:]]
             program = subprocess.Popen(
                 [python(), "-I", "-S", "-c", START, ROOT, *map(str, numbers)],
                 stdin=streams[0], stdout=streams[1], stderr=streams[2],

@@ -42,7 +42,7 @@ class Launch:
     """
 
     channel: int
-    streams: tuple[int, int, int]
+    streams: tuple[int, ...]
     env: Mapping[str, str]
 
 

@@ -76,7 +76,7 @@ class Streams:
             self.handed_over()
             self.close()
             raise
-        self.places = (first, second, third)
+        self.places: tuple[int, ...] = (first, second, third)
 
     def _give(self, fd: int, *, own: bool) -> int:
         if own:
@@ -125,6 +125,10 @@ class Streams:
         fd = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         self._own.append(fd)
         return fd
+
+    def also(self, fd: int) -> None:
+        """Hand over one more descriptor, the child's fourth, and close it with the others."""
+        self.places = (*self.places, self._give(fd, own=True))
 
     def handed_over(self) -> None:
         """The child has its ends: close ours of them."""

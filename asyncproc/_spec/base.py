@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeAlias
 
 from asyncproc._core.exit import Exit
-from asyncproc._core.options import option_faults
+from asyncproc._core.options import LEAVES, option_faults
 from asyncproc.errors import Fault, SpecError
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from asyncproc._core.backoff import Backoff
     from asyncproc._core.log_file import LogFile
+    from asyncproc._spec.probes import Exec, Http, LogLine, Port, Question
     from asyncproc._supervision.handle import Handle
 
     T_co = TypeVar("T_co", default=Any, covariant=True)
@@ -33,6 +34,7 @@ else:
 Path: TypeAlias = str | os.PathLike[str]
 Restart: TypeAlias = Literal["permanent", "transient", "temporary"] | Callable[[Exit], bool]
 Callback: TypeAlias = "Callable[[Handle[Any]], object]"
+Alive: TypeAlias = "Port | Http | Exec | Question"
 
 
 class Options(TypedDict, total=False):
@@ -62,7 +64,8 @@ class LoopOptions(Options, total=False):
     on_stop: Literal["cancel", "finish"]
     timeouts: Mapping[str, float | None]
     heartbeat: float | None
-    ready: Literal["call"] | None
+    ready: Alive | LogLine | Literal["call", "notify"] | None
+    alive: Alive | None
 
 
 class OsOptions(TypedDict, total=False):
@@ -90,6 +93,8 @@ class ProcessOptions(LoopOptions, OsOptions, total=False):
 class CommandOptions(Options, OsOptions, total=False):
     """Options of a Command."""
 
+    ready: Alive | LogLine | Literal["notify"] | None
+    alive: Alive | None
     stdin: str | bytes
     shell: bool
     encoding: str | None
@@ -147,7 +152,14 @@ class Spec(Generic[T_co]):
         raise NotImplementedError
 
     def _faults(self, path: str) -> list[Fault]:
-        return option_faults(self._asyncproc.kind, path, self._asyncproc.options)
+        kind, options = self._asyncproc.kind, self._asyncproc.options
+        faults = option_faults(kind, path, options)
+        if kind in LEAVES and ("ready" in options or "alive" in options):
+            from asyncproc._spec.probes import probe_faults
+
+            known = [fault.field for fault in faults]
+            faults += [fault for fault in probe_faults(kind, path, options) if fault.field not in known]
+        return faults
 
     def _check(self) -> None:
         name = self._asyncproc.options.get("name", self.made_name)

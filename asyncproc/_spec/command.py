@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from asyncproc._core import options as kinds
 from asyncproc._core.completed import Completed
 from asyncproc._core.names import legal
+from asyncproc._spec.argv import argv_faults
 from asyncproc._spec.base import CommandOptions, Described, Path, Spec
 from asyncproc.errors import Fault
 
@@ -54,16 +55,7 @@ class Command(Spec[Completed[str]]):
     def _faults(self, path: str) -> list[Fault]:
         faults = super()._faults(path)
         argv: tuple[Any, ...] = self._asyncproc.args
-        if not argv:
-            faults.append(Fault(path, "argv", argv, "needs a program"))
-        if len(argv) == 1 and isinstance(argv[0], list | tuple):
-            hint = ", ".join(map(repr, argv[0]))
-            return [*faults, Fault(path, "argv", argv[0], f"is given word by word: Command({hint}) or Command(*argv)")]
-        for index, word in enumerate(argv):
-            if not isinstance(word, str | os.PathLike):
-                faults.append(Fault(path, f"argv[{index}]", word, "must be a str or a path"))
-            elif "\0" in os.fsdecode(word):
-                faults.append(Fault(path, f"argv[{index}]", word, "must not hold NUL"))
+        faults += [Fault(path, *fault) for fault in argv_faults(argv, "Command")]
         try:
             signal_number(self._asyncproc.options.get("stop_signal", "SIGTERM"))
         except (KeyError, ValueError):

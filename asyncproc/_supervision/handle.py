@@ -91,11 +91,11 @@ class Handle(Generic[T_co]):
             return None
         if place.hold is not None and place.hold.phase:
             return Phase(place.hold.phase)
-        return Phase.LOOP if place.view.ready else Phase.ON_START
+        return Phase.LOOP if place.view.ready or place.view.state is State.RUNNING else Phase.ON_START
 
     @property
     def ready(self) -> bool:
-        """Whether the present incarnation is, or was, ready."""
+        """Whether the present incarnation is, or was, ready; of one that is asked ``again``, whether it was when last asked."""
         return self._place.view.ready
 
     @property
@@ -172,11 +172,11 @@ class Handle(Generic[T_co]):
         error = error_of(place, exit)
         if error is None:
             if unsaid:
-                raise StartFailed(f"{_start_text(exit)} (it never called ready())", exit)
+                raise StartFailed(_start_text(place, exit), exit)
             return
         if not exit.failed or isinstance(error, StartFailed):  # a supervisor has said which member it was
             raise error
-        raise StartFailed(_start_text(exit), exit) from error
+        raise StartFailed(_start_text(place, exit), exit) from error
 
     async def wait_for(self, *, state: State | None = None, incarnation: int | None = None) -> None:
         """Wait until the node has come to this state, or this incarnation.
@@ -486,10 +486,25 @@ def check_grace(path: str, grace: float | None) -> float | None:
     return grace
 
 
-def _start_text(exit: Exit) -> str:
+def _start_text(place: Place, exit: Exit) -> str:
     text = f"{exit.path} ended before it was ready: {exit.explain()}"
+    if not place.said_ready and (unsaid := _unsaid(place)):
+        text = f"{text} ({unsaid})"
     tail = exit.stderr_tail.strip()
     return f"{text}\nlast lines of its standard error:\n{tail}" if tail else text
+
+
+def _unsaid(place: Place) -> str | None:
+    """Why it was not ready, of one whose spec says how that is found."""
+    if place.health is not None and place.health.says_ready:
+        return place.health.unsaid
+    return _NEVER.get(str(place.spec._asyncproc.options.get("ready")))
+
+
+_NEVER = {
+    "call": "it never called ready()",
+    "notify": "it never sent READY=1, nor a newline on descriptor 3",
+}
 
 
 def _has_come_far(view: NodeView) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from asyncproc._core.supervision.event import Acknowledged, Exited, NodeId, Readied, Spawned, Timer
 from asyncproc._core.supervision.plan import Kind
+from asyncproc._core.supervision.state import State
 from asyncproc._ipc.frame import NAMESPACE
 from asyncproc._supervision.mail import Mail
 from asyncproc.errors import StateError
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from asyncproc._spec.base import Spec
     from asyncproc._supervision.below import Below
     from asyncproc._supervision.gate import Hold
+    from asyncproc._supervision.health import Health
     from asyncproc._supervision.reader import Reader
     from asyncproc._supervision.supervisor import Supervisor
     from asyncproc.abc import Alarm, Child, Question, Streams
@@ -36,9 +38,9 @@ class Place:
     """One node."""
 
     __slots__ = (
-        "awaited", "below", "callbacks", "child", "hold", "id", "joined", "left", "level", "mail", "members", "output",
-        "parent", "path", "readers", "report", "restart_at", "result", "said_ready", "spec", "starting", "timers", "view",
-        "waiting",
+        "awaited", "below", "callbacks", "child", "health", "hold", "id", "joined", "left", "level", "mail", "members",
+        "output", "parent", "path", "readers", "report", "restart_at", "result", "said_ready", "spec", "starting", "timers",
+        "view", "waiting",
     )  # fmt: skip
 
     def __init__(self, id: NodeId, spec: Spec[Any], path: str, level: int, view: NodeView, parent: Place | None) -> None:
@@ -51,6 +53,7 @@ class Place:
         self.members: list[Place] = []
         self.callbacks: dict[str, Callable[..., Any]] | None = None
         self.child: Child | None = None
+        self.health: Health | None = None  # the probes of its last incarnation, if it has any
         self.result: Any = None
         self.awaited = False  # somebody has asked, or will be told, how it ended
         self.said_ready = False  # its present incarnation has said so; ending well counts as ready as well
@@ -116,19 +119,28 @@ class Place:
 class Incarnation:
     """What the engine tells of one child, as events about its node."""
 
-    __slots__ = ("_ended", "_number", "_supervisor", "place")
+    __slots__ = ("_ended", "_number", "_supervisor", "health", "place")
 
     def __init__(self, supervisor: Supervisor, place: Place, number: int) -> None:
         self._supervisor = supervisor
         self.place = place
         self._number = number
         self._ended = False
+        self.health: Health | None = None
 
     def on_spawned(self, pid: int | None) -> None:
         self._supervisor.post(Spawned(self.place.id, self._number, pid))
+        if self.health is not None:
+            self.health.begin()
 
     def on_ready(self) -> None:
-        if self.place.view.incarnation == self._number:
+        if self.health is None or not self.health.says_ready:
+            self.readied()
+
+    def readied(self) -> None:
+        """It is ready, as its spec means it. What comes when it is being ended, or has ended, is too late."""
+        view = self.place.view
+        if view.incarnation == self._number and view.state in (State.STARTING, State.RUNNING):
             self.place.said_ready = True
         self._supervisor.post(Readied(self.place.id, self._number))
 
@@ -170,7 +182,11 @@ class Incarnation:
             _tell_where(exit)
         if self._supervisor.heartbeats is not None:
             exit = self._supervisor.heartbeats.ended(place, exit)
-        self._supervisor.post(Exited(place.id, self._number, exit))
+        exited = Exited(place.id, self._number, exit)
+        if self.health is None:
+            self._supervisor.post(exited)
+        else:
+            self.health.close(lambda: self._supervisor.post(exited))
 
 
 _LACKS = {NAMESPACE: "was given no namespace: Manager(namespace=State())"}

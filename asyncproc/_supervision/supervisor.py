@@ -93,6 +93,7 @@ class Supervisor:
         self._memory: MemoryWatch | None = None
         self._hooks: set[asyncio.Task[None]] = set()
         self._crashes = CrashLog(clock, name)
+        self.checks: set[asyncio.Task[Any]] = set()
         self.heartbeats: Heartbeats | None = None  # made for the first child that has one
         self.root = self._add(root, None, plan_of(root, name, grace), -1)
 
@@ -211,6 +212,8 @@ class Supervisor:
             case Ready():
                 self._cancel_timer(place, Timer.START)
                 self._begin_to_look(place)
+                if place.health is not None:
+                    place.health.ready()
                 self.wake(place)
             case Finish():
                 self._finish(place)
@@ -224,7 +227,12 @@ class Supervisor:
         place.report = None
         place.said_ready = False
         order = Order(place.path, action.incarnation, action.round, place.level, place.hold is not None)
-        place.child = self.engine.start(place.spec, order, Incarnation(self, place, action.incarnation))
+        incarnation = Incarnation(self, place, action.incarnation)
+        if _is_probed(place.spec):
+            from asyncproc._supervision.health import Health
+
+            place.health = incarnation.health = Health(self, incarnation, order)
+        place.child = self.engine.start(place.spec, order, incarnation)
         place.begin_output()
         if place.mail is not None:
             place.mail.connect(place.child)
@@ -264,6 +272,8 @@ class Supervisor:
 
     def _move(self, place: Place, move: Move) -> None:
         place.restart_at = None
+        if place.health is not None and (move.exit is not None or move.after is State.STOPPING):
+            place.health.close()
         if move.exit is not None:
             place.cancel_timers()
             place.child = None
@@ -343,10 +353,20 @@ class Supervisor:
         task.add_done_callback(self._hooks.discard)
 
     async def aclose(self) -> None:
-        """Wait for callbacks that are under way; each has its limit."""
+        """Wait for callbacks that are under way, which have their limits, and for checks, which were cancelled."""
         self._crashes.close()
         if self._hooks:
             await asyncio.wait(self._hooks)
+        if self.checks:
+            _, left = await asyncio.wait(self.checks, timeout=HOOK_LIMIT)
+            for task in left:
+                log.error("%s does not end, though it was cancelled %s s ago", task.get_name(), HOOK_LIMIT)
+
+
+def _is_probed(spec: Spec[Any]) -> bool:
+    """Whether somebody has to be asked how it is; what says so itself needs nobody."""
+    options = spec._asyncproc.options
+    return options.get("ready") not in (None, "call", "notify") or options.get("alive") is not None
 
 
 _CALLBACKS = ("starting", "started", "ended")

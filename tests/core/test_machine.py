@@ -19,6 +19,7 @@ from asyncproc._core.supervision.event import (
     StopAsked,
     Timer,
     TimerFired,
+    Unreadied,
 )
 from asyncproc._core.supervision.machine import TreeMachine
 from asyncproc._core.supervision.plan import Kind, Ladder, Plan
@@ -63,6 +64,21 @@ class TestLeaf:
         tree.exited("app")
         assert tree.run() == ["start app"]
         assert (tree["app"].incarnation, tree["app"].round) == (2, 1)
+
+    def test_leaf_that_is_not_ready_for_a_while_stays_where_it_is(self) -> None:
+        """It runs, and its group is ready all the same; when it can do its work again that is told, once."""
+        tree = Tree(concurrent("app", leaf("a")))
+        tree.run()
+        unreadied = Unreadied(tree.ids["a"], 1)
+        assert tree.tell(unreadied) == []
+        assert tree.up("a") == ["ready a", "ready app"]
+        assert tree.ready("a") == []
+        assert tree.tell(unreadied) == [] and tree.moves == []
+        assert (tree.state("a"), tree["a"].ready, tree["app"].ready) == (State.RUNNING, False, True)
+        assert tree.ready("a") == ["ready a"] and tree.moves == []
+        assert tree["a"].ready
+        tree.stop()
+        assert tree.tell(unreadied) == [] and tree["a"].ready
 
     def test_leaf_that_is_not_ready_in_time_goes_down_its_ladder(self) -> None:
         """The start timeout is a cause of its own."""

@@ -38,6 +38,7 @@ from asyncproc._core.supervision.event import (
     StopAsked,
     Timer,
     TimerFired,
+    Unreadied,
 )
 from asyncproc._core.supervision.machine import TreeMachine
 from asyncproc._core.supervision.plan import AtLimit, AutoShutdown, Kind, Ladder, Plan, Restart, Strategy
@@ -231,6 +232,16 @@ class World(RuleBasedStateMachine):
         child = self.pick(list(self.children.values()), pick)
         if child.spawned:
             self.say(Readied(child.node, child.incarnation))
+
+    @rule(pick=PICK)
+    @precondition(lambda self: self.children)
+    def is_not_ready_now(self, pick: int) -> None:
+        child = self.pick(list(self.children.values()), pick)
+        if child.spawned:
+            state, ready = self.states[child.node], self.machine.node(child.node).ready
+            assert self.tell(Unreadied(child.node, child.incarnation)) == []
+            assert self.states[child.node] is state
+            assert self.machine.node(child.node).ready == (ready and state is not State.RUNNING)
 
     @rule(pick=PICK)
     @precondition(lambda self: self.children)

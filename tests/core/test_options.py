@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from asyncproc import Backoff, LogFile, Setup
+from asyncproc import Backoff, Exec, Http, LogFile, LogLine, Port, Setup
 from asyncproc._core.options import EVERY, HONOURED, NOT_YET, ONLY_VALUE, option_faults, table
 
 WELL: dict[str, list[Any]] = {
@@ -19,7 +20,7 @@ WELL: dict[str, list[Any]] = {
     "stdout": ["capture", "tee", "inherit", "null", "log", "/tmp/x", LogFile("x")], "stdin": ["null", "pipe", "text", b"bytes"],
     "shell": [True], "encoding": ["latin-1", None], "ok_codes": [(0, 1), {255}], "stop_signal": ["SIGINT", 2],
     "max_output": [1], "on_failure": ["stop", "continue"], "limit": [None, 1],
-    "setup": [None, Setup()], "loops": [0, 1, None], "join_in": [None, 0, 0.5], "retries": [0, 3], "ready": [None, "call"],
+    "setup": [None, Setup()], "loops": [0, 1, None], "join_in": [None, 0, 0.5], "retries": [0, 3],
     "restart": ["permanent", "transient", "temporary", bool], "backoff": [None, Backoff(), Backoff(0, 0, 1, None)],
     "needs": [(), ["a", "b"], {"a"}], "essential": [True, False], "strategy": ["one_for_one", "one_for_all", "rest_for_one"],
     "intensity": [0, 3, None], "period": [0.5, 30], "at_limit": ["escalate", "stay", "pause"],
@@ -27,6 +28,8 @@ WELL: dict[str, list[Any]] = {
     "user": [None, "nobody", 0], "group": [None, "nogroup", 65534], "trust": ["code", "data"],
     "max_memory": [None, 1, "512MiB", "1.5 GB"],
     "timeouts": [{}, {"loop": 0.2, "on_start": None}], "heartbeat": [None, 0.1, 5],
+    "ready": [None, "call", "notify", Port(80), LogLine("up"), asyncio.sleep],
+    "alive": [None, Http("http://localhost/"), Exec("true")],
 }  # fmt: skip
 BADLY: dict[str, list[Any]] = {
     "name": ["", "a/b", 3], "scale": [0, None, True, "2"], "start_timeout": [-1, "1", float("nan"), True], "timeout": [-0.1],
@@ -38,7 +41,8 @@ BADLY: dict[str, list[Any]] = {
     "stdin": ["terminal", 3],
     "encoding": [3], "ok_codes": [3, [256]], "stop_signal": [True, 2.5], "max_output": [0, None], "on_failure": ["ignore"],
     "limit": [0, -1, True],
-    "setup": [3, "x"], "loops": [-1, 1.5, True, "x"], "join_in": [-1, "x"], "retries": [-1, None, True], "ready": ["notify", 3],
+    "setup": [3, "x"], "loops": [-1, 1.5, True, "x"], "join_in": [-1, "x"], "retries": [-1, None, True], "ready": ["soon", 3],
+    "alive": ["x", 1.5],
     "timeouts": [3, {"loop": 0}, {"loop": "x"}, {"body": 1.0}],
     "restart": ["always", True, None, 3],
     "backoff": [1.0, Backoff(-1), Backoff(cap=-1), Backoff(factor=0.5), Backoff(stable_after="x"), Backoff(jitter="half")],
@@ -106,4 +110,4 @@ def test_later_options_say_so() -> None:
     for field, kinds in NOT_YET.items():
         for kind in EVERY:
             (fault,) = option_faults(kind, "app/x", {field: object()})
-            assert ("not supported by this version" in fault.rule) == (kind in kinds or field in HONOURED)
+            assert ("not supported by this version" in fault.rule) == (kind in kinds)

@@ -188,6 +188,21 @@ def test_life_of_a_child(examples: Examples) -> None:
     assert err == ""
 
 
+def test_ready_services(examples: Examples) -> None:
+    """Each way of being ready, none before its time; what hung is ended for what was found, what never comes says it too."""
+    out, err = examples.run(EXAMPLES / "ready_services.py")
+    ready = dict(re.findall(r"^app/(\w+) is ready after (\d+) ms$", out, re.M))
+    assert list(ready) == ["web", "echo", "log", "newline", "index", "checked"]
+    assert int(ready["log"]) >= 100 and int(ready["newline"]) >= 100
+    assert re.search(
+        r"^app/web was unhealthy, http://127.0.0.1:\d+/ did not answer well 2 times: no answer within 0.2 s", out, re.M
+    )
+    found = re.search(r"^app/never ended before it was ready: (.*)$", out, re.M)
+    assert found and re.search(r"ran out of time.* \(Port \d+ did not answer \d+ times: connection refused\)$", found[1])
+    assert re.search(r"^the index of \d+ words is closed$", out, re.M)
+    assert err == ""
+
+
 def test_both_paths(examples: Examples) -> None:
     """The same results with and without the helper processes; what differs is told."""
     out, _ = examples.run(EXAMPLES / "both_paths.py")

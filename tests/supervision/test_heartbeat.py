@@ -35,7 +35,7 @@ from asyncproc._core.exit import Exit
 from asyncproc._core.supervision.action import Rung
 from asyncproc._core.supervision.event import RunAsked
 from asyncproc._ipc.frame import STACKS_SIGNAL
-from asyncproc._supervision.handle import handle_of
+from asyncproc._supervision.group import handle_of
 from asyncproc._supervision.place import Place
 from asyncproc._supervision.supervisor import Supervisor
 from asyncproc.testing import FakeClock, ScriptedChild, ScriptedEngine, hostile

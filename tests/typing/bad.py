@@ -102,8 +102,15 @@ def wrong_lives() -> None:
     setup.before_loop(add_for_next=True)  # type: ignore[call-overload]  # of AfterLoop only
     Process(digest, "a", loops="3")  # type: ignore[call-overload]  # no number
     Process(digest, "a", setup=setup, loops="3")  # type: ignore[call-overload]  # no number
-    Process(digest, "a", ready="notify")  # type: ignore[call-overload]  # not yet
     Thread(digest, "a", heartbeat="5")  # type: ignore[call-overload]  # no number
+    Process(digest, "a", ready="soon")  # type: ignore[call-overload]  # no such word
+    Command("x", ready=lambda handle: True)  # type: ignore[arg-type]  # not async
+    Process(digest, "a", alive="call")  # type: ignore[call-overload]  # said once
+    Command("x", ready="call")  # type: ignore[arg-type]  # a command calls nothing
+    Command("x", alive=asyncproc.LogLine("up"))  # type: ignore[arg-type]  # said once
+    asyncproc.Port("80")  # type: ignore[arg-type]  # no number
+    asyncproc.Port(80, "127.0.0.1", 2.0)  # type: ignore[call-arg]  # by name only
+    asyncproc.Exec("true", interval="1")  # type: ignore[arg-type]  # no number
     Thread(digest, "a", timeouts=3)  # type: ignore[call-overload]  # no mapping
 
 

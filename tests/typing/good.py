@@ -17,17 +17,21 @@ from asyncproc import (
     Concurrent,
     Coroutine,
     Current,
+    Exec,
     Exit,
     Group,
     Handle,
     Line,
     LogFile,
+    Http,
+    LogLine,
     LoopReport,
     Manager,
     Namespace,
     OnStart,
     Phase,
     Piece,
+    Port,
     Process,
     Results,
     Sequential,
@@ -373,6 +377,19 @@ class DoWork(Thread[str], loops=None, retries=2, timeouts={"loop": 0.5}):
 
     def after_loop(self, result: str) -> None:
         self.results.append(result)
+
+
+async def answers(handle: Handle[Any]) -> bool:
+    return handle.pid is not None
+
+
+def probes() -> None:
+    Command("x", ready=Port(80), alive=Http("http://localhost/", status=(200, 204), interval=5.0, timeout=2.0, failures=2))
+    Command("x", ready=LogLine("up$", stream="stderr"), alive=answers)
+    Command("x", ready="notify", alive=Exec("pg_isready", "-q", timeout=3.0))
+    Process(fetch, ready=Exec("true", again=10.0))
+    Process(fetch, ready="call", alive=answers)
+    Thread(fetch, ready=answers)
 
 
 async def lives() -> None:

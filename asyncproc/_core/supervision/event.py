@@ -66,6 +66,13 @@ class Readied(Value):
     incarnation: int
 
 
+class Unreadied(Value):
+    """The leaf runs, but was asked again and cannot do its work now. Readied when it can."""
+
+    node: NodeId
+    incarnation: int
+
+
 class Released(Value):
     """The parent has let the leaf go that it held at its first phase: from now on its start takes its own time."""
 
@@ -175,6 +182,7 @@ Event: TypeAlias = (
     | Spawned
     | Released
     | Readied
+    | Unreadied
     | Acknowledged
     | Condemned
     | Exited

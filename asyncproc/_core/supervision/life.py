@@ -169,15 +169,18 @@ class Life:
     # Being ready.
 
     def ready(self, node: Node) -> None:
-        """It can do its work. One that is being stopped is not ready, whatever it says."""
-        if node.state is not State.STARTING:
+        """It can do its work, or can do it again. One that is being stopped is not ready, whatever it says."""
+        if node.ready or node.state not in (State.STARTING, State.RUNNING):
             return
         node.ready = node.proven = True
-        self.move(node, State.RUNNING)
+        begins = node.state is State.STARTING
+        if begins:
+            self.move(node, State.RUNNING)
         self.actions.append(Ready(node.id, node.incarnation))
-        self._settle(node)
+        if begins:
+            self._settle(node)
         supervisor = node.supervisor
-        if supervisor is not None and supervisor.line.pop(node.id, None) is not None:
+        if supervisor is not None and (supervisor.line.pop(node.id, None) is not None or supervisor.line):
             turn(self, supervisor)
 
     def _settle(self, member: Node) -> None:

@@ -29,6 +29,7 @@ from asyncproc._core.supervision.event import (
     StopAsked,
     Timer,
     TimerFired,
+    Unreadied,
 )
 from asyncproc._core.supervision.life import Life
 from asyncproc._core.supervision.order import enlist, starts_alone, turn
@@ -258,7 +259,9 @@ class TreeMachine:
                 if leaf.descent is not None and leaf.descent.serial == event.serial:
                     self._life.climb(leaf, max(self._life.now, leaf.descent.due))
 
-    def _reported(self, leaf: Leaf, event: Spawned | Released | Readied | Acknowledged | Condemned | Exited) -> None:
+    def _reported(
+        self, leaf: Leaf, event: Spawned | Released | Readied | Unreadied | Acknowledged | Condemned | Exited
+    ) -> None:
         match event:
             case Spawned():
                 leaf.spawned, leaf.pid = True, event.pid
@@ -267,6 +270,8 @@ class TreeMachine:
                 self._life.release(leaf)
             case Readied():
                 self._life.ready(leaf)
+            case Unreadied():
+                leaf.ready = leaf.ready and leaf.state is not State.RUNNING
             case Acknowledged():
                 if leaf.descent is not None:
                     leaf.descent.acknowledge()
