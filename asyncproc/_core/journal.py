@@ -77,7 +77,8 @@ def _plain(value: object) -> object:
     if isinstance(value, RecordedSignal):
         return {"name": value.name, "number": int(value)}
     if isinstance(value, BaseException):
-        return {"name": type(value).__name__, "text": _text(value), "interrupt": not isinstance(value, Exception)}
+        kept = {"name": type(value).__name__, "text": _text(value), "interrupt": not isinstance(value, Exception)}
+        return {**kept, "errno": number} if isinstance(number := getattr(value, "errno", None), int) else kept
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     return _fields(value) if isinstance(value, Value) else value
@@ -107,7 +108,10 @@ def _exit(record: Record) -> Exit:
 
 
 def _error(record: Record) -> BaseException:
-    return _stand_in(record["name"], record["interrupt"])(record["text"])
+    error = _stand_in(record["name"], record["interrupt"])(record["text"])
+    if "errno" in record:
+        error.errno = record["errno"]  # type: ignore[attr-defined]  # of an OSError, which the machine looks at
+    return error
 
 
 @lru_cache(maxsize=256)

@@ -56,7 +56,7 @@ async def cannot_fork() -> None:
     me = os.getpid()
     async with Manager(spares=0) as manager:
         sibling = await manager.start(Process(hostile.idle))
-        await manager.run(Command("true"))
+        await manager.run(Command("true", stdout="null", stderr="null"))  # a pipe may be read to its end after the exit
         helpers = helpers_of(me)
         pids = [*helpers["launcher"], *helpers["template"]]
         before = fds(me, *pids)

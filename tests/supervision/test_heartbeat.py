@@ -193,7 +193,7 @@ def fds() -> int:
 
 def loaded() -> tuple[list[str], list[str]]:
     """In a child: modules that only a heartbeat needs, and open files."""
-    wanted = {"asyncproc._runtime.pulse", "asyncproc._runtime.stacks", "faulthandler", "mmap"}
+    wanted = {"asyncproc._runtime.pulse", "asyncproc._runtime.stacks", "mmap"}
     names = os.listdir("/proc/self/fd")
     return sorted(wanted & set(sys.modules)), [name for name in names if os.path.exists(f"/proc/self/fd/{name}")]
 

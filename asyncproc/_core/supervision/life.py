@@ -46,14 +46,15 @@ class Life:
     """All changes of nodes. What they make necessary is gathered in *actions*.
 
     Attributes:
-        now: the time of the present event.
+        now: the time of the present event. events: how many there were.
         actions: what it has led to so far, in order.
     """
 
-    __slots__ = ("actions", "now")
+    __slots__ = ("actions", "events", "now")
 
     def __init__(self) -> None:
         self.now = 0.0
+        self.events = 0
         self.actions: list[Action] = []
 
     # Beginning.
@@ -100,7 +101,7 @@ class Life:
         """A new incarnation of one that is past its gate."""
         node.incarnation += 1
         node.round = _course(node).round
-        node.begun = self.now
+        node.begun, node.born = self.now, self.events
         node.ready, node.finished, node.cause, node.spent = False, False, None, ()
         self.move(node, State.STARTING)
         if node.plan.timeout is not None:
@@ -270,25 +271,29 @@ class Life:
         for child in reversed(children):
             if child.state is State.STOPPING or not child.live:
                 self.stop(child, ending)
-            elif isinstance(child, Group):
+            else:
                 self._begin_no_more(child, ending)
         let_go(supervisor, [child for child in reversed(children) if child.live], ending)
         turn(self, supervisor)
 
-    def _begin_no_more(self, group: Group, ending: Ending) -> None:
+    def _begin_no_more(self, node: Node, ending: Ending) -> None:
         """Its turn to end will come. Until then what lives in it goes on, and what does not will not begin."""
-        group.cause = group.cause or ending.cause
-        group.pending += 1
-        if isinstance(group, Supervised):
-            group.line.clear()
-        group.door.held = True
-        for child in reversed(group.below()):
-            if not child.live:
-                self.stop(child, ending)
-            elif isinstance(child, Group):
+        if node.course is not None and node.course.top is node:
+            node.course.closing = True
+        if isinstance(node, Group):
+            node.cause = node.cause or ending.cause
+            node.pending += 1
+            node.door.held = True
+        if isinstance(node, Supervised):
+            node.line.clear()
+        for child in reversed(node.below()):
+            if child.live:
                 self._begin_no_more(child, ending)
-        group.door.held = False
-        self._one_less(group)
+            else:
+                self.stop(child, ending)
+        if isinstance(node, Group):
+            node.door.held = False
+            self._one_less(node)
 
     def climb(self, leaf: Leaf, now: float) -> None:
         """Take the rungs that are due. A leaf that is still being made can take none: then this comes again."""
@@ -343,7 +348,7 @@ class Life:
             self.fill(gate)
 
     def _round_over(self, course: Course) -> None:
-        if course.goes_on:
+        if course.goes_on and self.has_taken_time(course.top):
             course.round += 1
             self.admit(course.top)
             return
@@ -406,6 +411,10 @@ class Life:
             cause = group.cause or Cause(Reason.FINISHED)
             exit = Exit(group.path, group.incarnation, cause.reason, error=cause.error, asked_by=cause.by)
             self._end(group, self._completed(group, exit))
+
+    def has_taken_time(self, node: Node) -> bool:
+        """Whether its incarnation did not end as it began: what has nothing to do would come back for ever."""
+        return node.born != self.events
 
     def finish(self, node: Node) -> None:
         """It has ended for good in this run."""

@@ -74,6 +74,7 @@ class TreeMachine:
         if self._is_stale(event):
             return []
         self._life.now, self._life.actions = now, []
+        self._life.events += 1
         match event:
             case Added():
                 self._added(event)

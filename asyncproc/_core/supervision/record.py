@@ -179,6 +179,7 @@ class Node:
         added: what was added below it, in order of start; the members of its plan are in *members*.
         course: the rounds that it takes part in, or last took part in.
         gate: the gate that it has passed or waits at.
+        born: the number of the event in which its last incarnation began.
         cause: why its present incarnation is being ended.
         out: whether somebody asked for its end in this run: it takes no part in later rounds.
         awaited: whether its group is not ready without it.
@@ -192,8 +193,9 @@ class Node:
     """
 
     __slots__ = (
-        "above", "added", "awaited", "begun", "cause", "course", "exit", "failures", "finished", "gate", "history", "id",
-        "incarnation", "out", "plan", "proven", "rank", "ready", "renew", "round", "serial", "since", "spent", "state", "trail",
+        "above", "added", "awaited", "begun", "born", "cause", "course", "exit", "failures", "finished", "gate", "history",
+        "id", "incarnation", "out", "plan", "proven", "rank", "ready", "renew", "round", "serial", "since", "spent", "state",
+        "trail",
     )  # fmt: skip
 
     members: list[Node]
@@ -209,6 +211,7 @@ class Node:
         self.trail: tuple[State, ...] = (State.CREATED,)
         self.since = 0.0
         self.begun = 0.0
+        self.born = 0
         self.incarnation = 0
         self.round = 0
         self.serial = 0

@@ -11,7 +11,6 @@ from asyncproc._core.supervision.cause import Cause
 from asyncproc._core.supervision.event import Timer
 from asyncproc._core.supervision.order import departed, enlist, starts_alone, take_along, turn
 from asyncproc._core.supervision.plan import AtLimit, AutoShutdown, Restart, Strategy
-from asyncproc._core.supervision.record import Leaf, Supervised
 from asyncproc._core.supervision.state import State
 from asyncproc.errors import RestartLimitReached, StartFailed
 
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from asyncproc._core.exit import Exit
     from asyncproc._core.supervision.life import Life
     from asyncproc._core.supervision.plan import Plan
-    from asyncproc._core.supervision.record import History, Node
+    from asyncproc._core.supervision.record import History, Node, Supervised
 
 PAUSE_SPREAD = 1.5
 """A pause takes a period, and at random up to so many."""
@@ -47,13 +46,7 @@ def comes_back(life: Life, node: Node, exit: Exit) -> bool:
         return False
     if exit.failed and not (node.proven or _was_short(exit)):
         return False  # a first start that fails is told to who wants it, and not repeated
-    return _has_work(node) and _by_its_own_rule(life, node, exit)
-
-
-def _has_work(node: Node) -> bool:
-    """Whether it would take any time: a group without a leaf that came back would do so for ever."""
-    waits = isinstance(node, Supervised) and not node.members
-    return waits or any(isinstance(each, Leaf) and not each.out for each in node.planned())
+    return life.has_taken_time(node) and _by_its_own_rule(life, node, exit)
 
 
 def _with_others(life: Life, supervisor: Supervised, node: Node, exit: Exit) -> bool:
@@ -88,7 +81,7 @@ def judged(life: Life, node: Node, again: bool) -> None:
 
 
 def _was_short(exit: Exit) -> bool:
-    return isinstance(exit.error, OSError) and exit.error.errno in _SHORT
+    return exit.pid is None and getattr(exit.error, "errno", None) in _SHORT
 
 
 def _again(life: Life, node: Node, exit: Exit) -> bool:
