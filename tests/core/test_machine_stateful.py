@@ -67,7 +67,9 @@ OPTIONS = {
     "backoff": st.sampled_from([None, Backoff(1.0, 4.0, stable_after=3.0)]),
     "essential": st.sampled_from([False, False, False, True]),
     "intensity": st.sampled_from([0, 1, 3]),
+    "resources": st.sampled_from([(), (), (), (("slot", 1),), (("slot", 0.5),), (("slot", 2), ("gallon", 1.0))]),
 }
+CAPACITY: dict[str, float] = {"slot": 2, "gallon": 1.5}
 SUPERVISION = {
     "strategy": st.sampled_from(Strategy),
     "at_limit": st.sampled_from(AtLimit),
@@ -92,8 +94,14 @@ def named(plan: Plan, name: str, needs: tuple[str, ...] = ()) -> Plan:
     members: list[Plan] = []
     for number, member in enumerate(plan.members):
         wanted = tuple(each.name for each in members if dag and (len(each.members) + number) % 2)
-        members.append(named(member, f"{name}{number}", wanted))
+        # Below one that holds resources nobody can have others.
+        below = without_resources(member) if plan.resources else member
+        members.append(named(below, f"{name}{number}", wanted))
     return replaced(plan, name=name, members=tuple(members), needs=needs)
+
+
+def without_resources(plan: Plan) -> Plan:
+    return replaced(plan, resources=(), members=tuple(map(without_resources, plan.members)))
 
 
 @st.composite
@@ -140,7 +148,7 @@ class World(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.machine = TreeMachine()
+        self.machine = TreeMachine(CAPACITY)
         self.now = 0.0
         self.count = 0
         self.broken = False
@@ -239,6 +247,15 @@ class World(RuleBasedStateMachine):
             assert self.tell(Unreadied(child.node, child.incarnation)) == []
             assert self.states[child.node] is state
             assert self.machine.node(child.node).ready == (ready and state is not State.RUNNING)
+
+    @rule()
+    @precondition(lambda self: self.children)
+    def all_become_ready(self) -> None:
+        for child in list(self.children.values()):
+            child.spawned = True
+            self.say(Spawned(child.node, child.incarnation, 1000 + child.node))
+            if self.children.get(child.node) is child:
+                self.say(Readied(child.node, child.incarnation))
 
     @rule(pick=PICK)
     @precondition(lambda self: self.children)
@@ -348,7 +365,7 @@ class World(RuleBasedStateMachine):
         self.replay()
 
     def replay(self) -> None:
-        again = TreeMachine()
+        again = TreeMachine(CAPACITY)
         for now, event, actions in self.journal:
             time, same = journal.from_record(journal.to_record(now, event))
             assert [journal.encode(action) for action in again.handle(same, time)] == [
@@ -381,6 +398,14 @@ class World(RuleBasedStateMachine):
         """The members that run with it."""
         return [self.machine.node(id) for id in node.children if self.belongs(id, node) and id not in self.alone]
 
+    def line_up(self, id: NodeId | None) -> list[NodeView]:
+        """A node and all above it."""
+        nodes = []
+        while id is not None:
+            nodes.append(self.machine.node(id))
+            id = nodes[-1].parent
+        return nodes
+
     def told_of(self, id: NodeId) -> str:
         """A node and what is above it, for people."""
         node = self.machine.node(id)
@@ -411,6 +436,8 @@ class World(RuleBasedStateMachine):
         self.count += plan.size
         if joins:
             self.joined.add(id)
+        if parent is not None and any(node.plan.resources for node in self.line_up(parent)):
+            plan = without_resources(plan)
         self.tell(Added(id, parent, plan, joins))
         assert [view.id for view in self.machine.subtree(id)] == list(range(id, id + plan.size))
         assert len(self.machine) == len(self.nodes())
@@ -612,13 +639,17 @@ class World(RuleBasedStateMachine):
             assert not group.plan.continues or group.culprit is not None or group.state is not State.ENDED
 
     def check_tree(self) -> None:
+        self.check_resources()
         for node in self.nodes():
             assert node.state is self.states.get(node.id, State.CREATED)
             if node.plan.kind is Kind.CONCURRENT and node.plan.limit is not None:
                 live = [id for id in node.children if self.machine.node(id).state in LIVE | {State.BACKOFF}]
                 assert node.limit is None or node.busy >= len(live)
                 waiting = [id for id in node.children if self.machine.node(id).state is State.WAITING]
-                full = node.limit is not None and len(live) >= node.limit
+                waiting = [id for id in waiting if not self.machine.missed_by(id)]
+                # Who waits for resources is past the gate.
+                inside = len(live) + sum(bool(self.machine.missed_by(id)) for id in node.children)
+                full = node.limit is not None and inside >= node.limit
                 assert not waiting or full or node.state not in LIVE, "nobody waits in vain"
             if node.plan.kind is Kind.SEQUENTIAL:
                 assert sum(member.state in LIVE for member in self.members(node)) <= 1
@@ -631,13 +662,26 @@ class World(RuleBasedStateMachine):
             if node.state is State.ENDED and node.id in self.once | self.barred and not self.comes_back(node):
                 assert node.finished, "nobody waits for more than there is to come"
 
+    def check_resources(self) -> None:
+        """Nobody holds more than there is, and the first who waits waits for what is held."""
+        held = dict.fromkeys(CAPACITY, 0.0)
+        waits = False
+        for node in self.nodes():
+            waits = waits or bool(self.machine.missed_by(node.id))
+            for name, amount in node.plan.resources if node.state in LIVE else ():
+                held[name] += amount
+        assert all(held[name] <= CAPACITY[name] + 1e-6 for name in held)
+        assert not waits or any(held.values()), "nobody waits in vain"
+
     def check_line(self, supervisor: NodeView) -> None:
         """Who waits there waits for somebody that is on its way, for a slot, or for one that was given up."""
         members = self.members(supervisor)
-        on_their_way = any(member.state in (State.STARTING, State.STOPPING, State.BACKOFF) for member in members)
+        begun = (State.STARTING, State.STOPPING, State.BACKOFF)
+        on_their_way = any(member.state in begun or self.machine.missed_by(member.id) for member in members)
         given_up = any(member.spent for member in members)
         for member in members:
             slot = member.id in self.joined and supervisor.limit is not None and supervisor.busy >= supervisor.limit
+            slot = slot or bool(self.machine.missed_by(member.id))
             assert member.state is not State.WAITING or on_their_way or given_up or slot, "nobody waits in vain"
 
 

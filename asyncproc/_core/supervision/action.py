@@ -20,12 +20,17 @@ class Rung(Enum):
     KILL = "kill"  # SIGKILL to the group, then to the tree
 
 
+Slots: TypeAlias = "tuple[tuple[str, float, tuple[int, ...]], ...]"
+"""What a node holds of resources: name, amount, and the numbers of its slots, of those that have numbers."""
+
+
 class Start(Value):
     """Make the leaf. Ends in Spawned (then Readied, Exited) or at once in Exited."""
 
     node: NodeId
     incarnation: int
     round: int
+    slots: Slots = ()
 
 
 class Stop(Value):

@@ -37,9 +37,10 @@ from asyncproc._core.value import replaced
 from asyncproc.errors import InternalError
 
 if TYPE_CHECKING:
-    from asyncproc._core.supervision.action import Action
+    from asyncproc._core.supervision.action import Action, Slots
     from asyncproc._core.supervision.cause import Ending
     from asyncproc._core.supervision.record import Course, Gate, Node
+    from asyncproc._core.supervision.tokens import Tokens
 
 
 class Life:
@@ -50,9 +51,10 @@ class Life:
         actions: what it has led to so far, in order.
     """
 
-    __slots__ = ("actions", "events", "now")
+    __slots__ = ("actions", "events", "now", "tokens")
 
-    def __init__(self) -> None:
+    def __init__(self, tokens: Tokens) -> None:
+        self.tokens = tokens
         self.now = 0.0
         self.events = 0
         self.actions: list[Action] = []
@@ -64,7 +66,7 @@ class Life:
         gate = _gate_of(node)
         if gate is None or (gate.open and not gate.waiting):
             self._begin(node, gate)
-            return True
+            return node.state is not State.WAITING  # it may have to wait once more, for what it needs
         self.await_turn(node)
         gate.waiting[node.id] = node
         node.gate = gate
@@ -98,7 +100,11 @@ class Life:
         self.begin_again(node)
 
     def begin_again(self, node: Node) -> None:
-        """A new incarnation of one that is past its gate."""
+        """A new incarnation of one that is past its gate; when there is not what it needs, as soon as there is."""
+        if node.plan.resources and not self.tokens.grant(node):
+            self.await_turn(node)
+            self._settle(node)
+            return
         node.incarnation += 1
         node.round = _course(node).round
         node.begun, node.born = self.now, self.events
@@ -112,11 +118,18 @@ class Life:
             self._start(node)
 
     def _start(self, leaf: Node) -> None:
-        self.actions.append(Start(leaf.id, leaf.incarnation, leaf.round))
+        self.actions.append(Start(leaf.id, leaf.incarnation, leaf.round, self._slots_of(leaf)))
         if leaf.plan.join_in is not None:
             self.wait(leaf, Timer.JOIN, self.now + leaf.plan.join_in)
         if not leaf.plan.held:
             self.release(leaf)
+
+    def _slots_of(self, leaf: Node) -> Slots:
+        """Of what it holds, and the groups that it is in."""
+        if not self.tokens.in_use:
+            return ()
+        held = [slots for node in (leaf, *leaf.ancestors()) for slots in self.tokens.held_by(node)]
+        return tuple({name: (name, amount, numbers) for name, amount, numbers in reversed(held)}.values())
 
     def release(self, leaf: Node) -> None:
         """Its start takes its own time now, and nobody else's."""
@@ -322,12 +335,21 @@ class Life:
 
     def _end(self, node: Node, exit: Exit) -> None:
         """Its incarnation has ended."""
+        if node.plan.resources:
+            self.tokens.release(node)
         if not comes_back(self, node, exit):
             self.end_for_good(node, exit)
+
+    def hand_on(self) -> None:
+        """Give what has become free to those who wait for it; when all is done that has made it free."""
+        while (node := self.tokens.next()) is not None:
+            self.begin_again(node)
 
     def end_for_good(self, node: Node, exit: Exit) -> None:
         """It has ended in this round. This concerns its gate, then its course or its group, then who waits in line."""
         self.move(node, State.ENDED, exit)
+        if node.plan.resources:
+            self.tokens.release(node)
         gate, node.gate = node.gate, None
         if gate is not None:
             gate.leave(node)

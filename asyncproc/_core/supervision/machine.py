@@ -37,10 +37,11 @@ from asyncproc._core.supervision.plan import Kind
 from asyncproc._core.supervision.record import Course, Group, Leaf, Supervised
 from asyncproc._core.supervision.restart import judged, resume
 from asyncproc._core.supervision.state import State
+from asyncproc._core.supervision.tokens import Tokens
 from asyncproc.errors import Fault, InternalError, SpecError, StateError, UnknownNode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from asyncproc._core.supervision.action import Action
     from asyncproc._core.supervision.event import Event
@@ -49,12 +50,17 @@ if TYPE_CHECKING:
 
 
 class TreeMachine:
-    """The tree: facts in, wishes out. :meth:`handle` is the only method that changes anything."""
+    """The tree: facts in, wishes out. :meth:`handle` is the only method that changes anything.
 
-    def __init__(self) -> None:
+    Args:
+        resources: what there is of each, see :class:`~asyncproc._core.supervision.tokens.Tokens`.
+    """
+
+    def __init__(self, resources: Mapping[str, float] | None = None) -> None:
         self._nodes: dict[NodeId, Node] = {}
         self._root: Node | None = None
-        self._life = Life()
+        self._tokens = Tokens(resources or {})
+        self._life = Life(self._tokens)
 
     def handle(self, event: Event, now: float) -> list[Action]:
         """Take in one fact.
@@ -96,6 +102,7 @@ class TreeMachine:
                 self._forgotten(event)
             case _:
                 self._reported(self._leaf(event.node), event)
+        self._life.hand_on()
         return self._life.actions
 
     @property
@@ -118,6 +125,10 @@ class TreeMachine:
     def stop_bound(self, id: NodeId) -> float | None:
         """Seconds that a stop of the subtree takes at most; None without end."""
         return stop_bound(self._known(id))
+
+    def missed_by(self, id: NodeId) -> tuple[str, ...]:
+        """The resources that a node waits for, by name; empty when it waits for none."""
+        return self._tokens.missed_by(self._known(id))
 
     def subtree(self, id: NodeId) -> Iterator[NodeView]:
         """The node and all below it, parents first. To be used up before the next event."""
@@ -188,6 +199,7 @@ class TreeMachine:
     def _run_asked(self, event: RunAsked) -> None:
         node = self._known(event.node)
         _check_run(node, event)
+        self._check_resources(node)
         if isinstance(node.above, Supervised) and not node.is_added and node.above.live:
             self._join_in(node, node.above)
             return
@@ -201,6 +213,22 @@ class TreeMachine:
             self._run_nothing(node)
         else:
             self._life.admit(node)
+
+    def _check_resources(self, node: Node) -> None:
+        holders = [each for each in node.planned() if each.plan.resources]
+        faults = [
+            Fault(each.path, "resources", {lacking[0]: lacking[1]}, lacking[2])
+            for each in holders
+            if (lacking := self._tokens.lacks(each.plan.resources)) is not None
+        ]
+        for each in holders:
+            # Who holds some and waits for others, which somebody holds who waits for those: that could last for ever.
+            above = next((group for group in each.ancestors() if group.plan.resources), None)
+            if above is not None:
+                rule = f"cannot be had in addition to those of {above.path}: ask there for what all in it need"
+                faults.append(Fault(each.path, "resources", dict(each.plan.resources), rule))
+        if faults:
+            raise SpecError(faults)
 
     def _join_in(self, member: Node, supervisor: Supervised) -> None:
         """It takes part, again or for the first time, in what its supervisor does."""
