@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from asyncproc._core import journal
 from asyncproc._core.backoff import Backoff
 from asyncproc._core.exit import Exit, Reason
-from asyncproc._core.supervision.action import Abandon, Finish, Judge, Move, Ready, Rung, Start, Stop, Wait
+from asyncproc._core.supervision.action import Abandon, Finish, Judge, Move, Pause, Ready, Resume, Rung, Start, Stop, Wait
 from asyncproc._core.supervision.event import (
     OWN,
     Acknowledged,
@@ -30,9 +30,11 @@ from asyncproc._core.supervision.event import (
     KillAsked,
     LimitSet,
     NodeId,
+    PauseAsked,
     Readied,
     Released,
     RestartAsked,
+    ResumeAsked,
     RunAsked,
     Spawned,
     StopAsked,
@@ -53,10 +55,9 @@ if TYPE_CHECKING:
     from asyncproc._core.supervision.record import NodeView
 
 T = TypeVar("T")
-EXAMPLES = 300
+EXAMPLES = 450
 RUNGS = list(Rung)
-LATER = {State.PAUSED}
-LEGAL = {(before, after) for before, afters in MOVES.items() for after in afters} - {(s, s) for s in LATER}
+LEGAL = {(before, after) for before, afters in MOVES.items() for after in afters}
 REACHED: set[tuple[State, State]] = set()
 
 OPTIONS = {
@@ -140,6 +141,7 @@ class Child:
     spawned: bool = False
     asked: bool = False
     abandoned: bool = False
+    paused: bool = False
     rung: int = -1
 
 
@@ -202,6 +204,21 @@ class World(RuleBasedStateMachine):
         elif all(each.idle for each in self.planned(node)):
             self.asks_to_run(node, event)
 
+    @rule(pick=PICK, running=st.booleans())
+    def is_paused(self, pick: int, running: bool) -> None:
+        node = self.pick([each for each in self.nodes() if each.state is State.RUNNING and running] or self.nodes(), pick)
+        task = node.plan.kind is Kind.LEAF and node.plan.ladder is Ladder.TASK
+        if node.state not in (State.RUNNING, State.PAUSED) or task:
+            self.refuses(PauseAsked(node.id))
+        else:
+            self.tell(PauseAsked(node.id))
+
+    @rule(pick=PICK)
+    def is_resumed(self, pick: int) -> None:
+        node = self.pick([each for each in self.nodes() if each.state is State.PAUSED] or self.nodes(), pick)
+        self.tell(ResumeAsked(node.id))
+        assert all(each.state is not State.PAUSED for each in self.planned(node))
+
     @rule(pick=PICK, limit=st.sampled_from([None, 1, 2]))
     def limit_is_set(self, pick: int, limit: int | None) -> None:
         node = self.pick(self.nodes(), pick)
@@ -263,6 +280,11 @@ class World(RuleBasedStateMachine):
         child = self.pick(list(self.children.values()), pick)
         if child.spawned and self.machine.node(child.node).plan.held:
             self.say(Released(child.node, child.incarnation))
+
+    @rule(pick=PICK, end=ENDS)
+    @precondition(lambda self: any(child.paused for child in self.children.values()))
+    def paused_one_exits(self, pick: int, end: tuple[Reason, BaseException | None, object]) -> None:
+        self.exit(self.pick([child for child in self.children.values() if child.paused], pick), *end)
 
     @rule(pick=PICK)
     @precondition(lambda self: any(child.asked for child in self.children.values()))
@@ -469,7 +491,8 @@ class World(RuleBasedStateMachine):
         self.alone -= ids
         if not self.takes_part(node):
             self.alone.add(node.id)
-        self.once = self.once | ids if rounds == 1 else self.once - ids
+        ends = rounds == 1 and (not self.takes_part(node) or node.parent in self.once)
+        self.once = self.once | ids if ends else self.once - ids
         if rounds is None:
             self.endless.add(node.id)
         self.tell(event)
@@ -540,10 +563,17 @@ class World(RuleBasedStateMachine):
                 self.children[action.node] = Child(action.node, action.incarnation)
             case Stop():
                 child = self.children[action.node]
-                assert child.spawned and not child.abandoned
+                assert child.spawned and not child.abandoned and not child.paused
                 assert child.incarnation == action.incarnation
                 assert child.rung < RUNGS.index(action.rung), "each rung once, upwards"
                 child.rung, child.asked = RUNGS.index(action.rung), True
+            case Pause():
+                child = self.children[action.node]
+                assert child.spawned and child.incarnation == action.incarnation and not child.paused
+                child.paused = True
+            case Resume():
+                assert self.children[action.node].paused
+                self.children[action.node].paused = False
             case Abandon():
                 assert not self.children[action.node].abandoned
                 self.children[action.node].abandoned = True
@@ -554,7 +584,7 @@ class World(RuleBasedStateMachine):
                 assert action.at >= self.now or action.timer is Timer.RUNG
                 self.timers.append(action)
             case Ready():
-                assert self.states[action.node] is State.RUNNING
+                assert self.states[action.node] in (State.RUNNING, State.PAUSED)
             case Finish():
                 assert action.node in self.owed, "finished exactly once per run"
                 assert self.states[action.node] is State.ENDED
@@ -591,7 +621,7 @@ class World(RuleBasedStateMachine):
         if node.parent is None or node.id in self.alone:
             return
         group = self.machine.node(node.parent)
-        assert self.states[group.id] in (State.STARTING, State.RUNNING)
+        assert self.states[group.id] in (State.STARTING, State.RUNNING, State.PAUSED)
         if group.plan.kind is Kind.SEQUENTIAL:
             assert all(self.states[member.id] is State.ENDED for member in self.members(group) if member.id < node.id)
         if group.plan.kind is Kind.SUPERVISOR:
@@ -653,7 +683,7 @@ class World(RuleBasedStateMachine):
                 assert not waiting or full or node.state not in LIVE, "nobody waits in vain"
             if node.plan.kind is Kind.SEQUENTIAL:
                 assert sum(member.state in LIVE for member in self.members(node)) <= 1
-            if node.plan.kind is Kind.SUPERVISOR and node.state in (State.STARTING, State.RUNNING):
+            if node.plan.kind is Kind.SUPERVISOR and node.state in (State.STARTING, State.RUNNING, State.PAUSED):
                 self.check_line(node)
             if node.plan.kind is Kind.LEAF:
                 assert (node.state in LIVE) == (node.id in self.children)
@@ -704,5 +734,5 @@ def test_machine_against_the_world() -> None:
     states = {state for move in REACHED for state in move}
     print("states reached:", *sorted(state.value for state in states))
     print("moves reached:", *sorted(f"{before.value}>{after.value}" for before, after in REACHED))
-    assert states == set(State) - LATER
+    assert states == set(State)
     assert REACHED == LEGAL

@@ -41,6 +41,20 @@ class Stop(Value):
     rung: Rung
 
 
+class Pause(Value):
+    """Let the leaf stand still. Takes no time."""
+
+    node: NodeId
+    incarnation: int
+
+
+class Resume(Value):
+    """Let the leaf go on. Takes no time."""
+
+    node: NodeId
+    incarnation: int
+
+
 class Abandon(Value):
     """Give the leaf up: it did not end after its ladder. Ends in Exited, at once, with ``killed`` True."""
 
@@ -96,4 +110,4 @@ class Finish(Value):
     exit: Exit
 
 
-Action: TypeAlias = Start | Stop | Abandon | Wait | Judge | Move | Ready | Finish
+Action: TypeAlias = Start | Stop | Pause | Resume | Abandon | Wait | Judge | Move | Ready | Finish

@@ -126,6 +126,18 @@ class RestartAsked(Value):
     by: str
 
 
+class PauseAsked(Value):
+    """Somebody wants what runs in the subtree to stand still; what starts there meanwhile does so once it is ready."""
+
+    node: NodeId
+
+
+class ResumeAsked(Value):
+    """Somebody wants the paused subtree to go on."""
+
+    node: NodeId
+
+
 class LimitSet(Value):
     """From now on so many children of the group live at once, None for all; those that live go on."""
 
@@ -176,6 +188,8 @@ Event: TypeAlias = (
     Added
     | RunAsked
     | RestartAsked
+    | PauseAsked
+    | ResumeAsked
     | LimitSet
     | StopAsked
     | KillAsked

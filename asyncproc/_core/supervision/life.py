@@ -23,12 +23,12 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from asyncproc._core.exit import Exit, Reason
-from asyncproc._core.supervision.action import Abandon, Finish, Move, Ready, Rung, Start, Stop, Wait
+from asyncproc._core.supervision.action import Abandon, Finish, Move, Pause, Ready, Resume, Rung, Start, Stop, Wait
 from asyncproc._core.supervision.cause import Cause, classed, end_of, failure_of, restart_asked, shutdown_by
 from asyncproc._core.supervision.event import Timer
 from asyncproc._core.supervision.ladder import Descent
 from asyncproc._core.supervision.order import departed, enlist, let_go, turn
-from asyncproc._core.supervision.plan import AtLimit, Kind, Restart
+from asyncproc._core.supervision.plan import AtLimit, Kind, Ladder, Restart
 from asyncproc._core.supervision.record import Group, Leaf, Supervised
 from asyncproc._core.supervision.restart import comes_back
 from asyncproc._core.supervision.restart import verdict as verdict_of
@@ -107,11 +107,11 @@ class Life:
             return
         node.incarnation += 1
         node.round = _course(node).round
-        node.begun, node.born = self.now, self.events
+        node.begun, node.born, node.stood = self.now, self.events, 0.0
         node.ready, node.finished, node.cause, node.spent = False, False, None, ()
         self.move(node, State.STARTING)
-        if node.plan.timeout is not None:
-            self.wait(node, Timer.TIMEOUT, self.now + node.plan.timeout)
+        for timer, at in node.limits():
+            self.wait(node, timer, at)
         if isinstance(node, Group):
             self._open(node)
         else:
@@ -119,8 +119,6 @@ class Life:
 
     def _start(self, leaf: Node) -> None:
         self.actions.append(Start(leaf.id, leaf.incarnation, leaf.round, self._slots_of(leaf)))
-        if leaf.plan.join_in is not None:
-            self.wait(leaf, Timer.JOIN, self.now + leaf.plan.join_in)
         if not leaf.plan.held:
             self.release(leaf)
 
@@ -193,6 +191,8 @@ class Life:
         self.actions.append(Ready(node.id, node.incarnation))
         if begins:
             self._settle(node)
+            if (not isinstance(node, Leaf) or node.spawned) and any(above.state is State.PAUSED for above in node.ancestors()):
+                self.pause(node)
         supervisor = node.supervisor
         if supervisor is not None and (supervisor.line.pop(node.id, None) is not None or supervisor.line):
             turn(self, supervisor)
@@ -207,6 +207,33 @@ class Life:
         group.unready -= 1
         if group.unready == 0:
             self.ready(group)
+
+    # Standing still.
+
+    def pause(self, node: Node) -> None:
+        """What runs in the subtree stands still, as far as it can: a thread or a coroutine cannot."""
+        if node.state is State.RUNNING and (isinstance(node, Group) or node.plan.ladder is not Ladder.TASK):
+            self.move(node, State.PAUSED)
+            if isinstance(node, Leaf):
+                self.actions.append(Pause(node.id, node.incarnation))
+        for child in node.below():
+            self.pause(child)
+
+    def resume(self, node: Node) -> None:
+        """It goes on; the time in which it stood still counts for none of its limits."""
+        if node.state is State.PAUSED:
+            node.stood += self.now - node.since
+            self._go_on(node)
+            self.move(node, State.RUNNING)
+            for timer, at in node.limits():
+                if at > self.now:  # it may have run as long as it was to before
+                    self.wait(node, timer, at)
+        for child in node.below():
+            self.resume(child)
+
+    def _go_on(self, node: Node) -> None:
+        if isinstance(node, Leaf):
+            self.actions.append(Resume(node.id, node.incarnation))
 
     # Being ended.
 
@@ -247,6 +274,8 @@ class Life:
 
     def _wind_down(self, node: Node, ending: Ending) -> None:
         node.cause = node.cause or ending.cause
+        if node.state is State.PAUSED:
+            self._go_on(node)  # one that stands still hears nothing
         if node.state is not State.STOPPING:
             self.move(node, State.STOPPING)
         if isinstance(node, Group):
@@ -328,9 +357,9 @@ class Life:
     def leave(self, leaf: Leaf, raw: Exit) -> None:
         """The leaf is gone."""
         exit = classed(self._completed(leaf, raw), leaf.cause, leaf.descent, leaf.plan.ladder)
+        leaf.pid, leaf.spawned, leaf.descent = None, False, None
         if exit.reason is Reason.FINISHED:
             self.ready(leaf)  # ending well counts as ready
-        leaf.pid, leaf.spawned, leaf.descent = None, False, None
         self._end(leaf, exit)
 
     def _end(self, node: Node, exit: Exit) -> None:

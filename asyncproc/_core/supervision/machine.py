@@ -21,9 +21,11 @@ from asyncproc._core.supervision.event import (
     KillAsked,
     LimitSet,
     NodeId,
+    PauseAsked,
     Readied,
     Released,
     RestartAsked,
+    ResumeAsked,
     RunAsked,
     Spawned,
     StopAsked,
@@ -33,7 +35,7 @@ from asyncproc._core.supervision.event import (
 )
 from asyncproc._core.supervision.life import Life
 from asyncproc._core.supervision.order import enlist, starts_alone, turn
-from asyncproc._core.supervision.plan import Kind
+from asyncproc._core.supervision.plan import Kind, Ladder
 from asyncproc._core.supervision.record import Course, Group, Leaf, Supervised
 from asyncproc._core.supervision.restart import judged, resume
 from asyncproc._core.supervision.state import State
@@ -94,6 +96,10 @@ class TreeMachine:
                 self._life.stop(self._known(event.node), asked(event.by, 0.0), Reason.STOPPED)
             case TimerFired():
                 self._timer_fired(event)
+            case PauseAsked():
+                self._pause_asked(self._known(event.node))
+            case ResumeAsked():
+                self._life.resume(self._known(event.node))
             case LimitSet():
                 self._limit_set(event)
             case Judged():
@@ -145,7 +151,7 @@ class TreeMachine:
         match event:
             case Added() | RunAsked() | RestartAsked():
                 return False
-            case StopAsked() | KillAsked() | LimitSet() | Forgotten():
+            case StopAsked() | KillAsked() | PauseAsked() | ResumeAsked() | LimitSet() | Forgotten():
                 return node is None
             case Judged() | TimerFired(timer=Timer.BACKOFF):
                 return node is None or node.state is not State.BACKOFF or event.incarnation != node.incarnation
@@ -252,6 +258,13 @@ class TreeMachine:
         elif node.state is not State.WAITING:
             self._run_asked(RunAsked(node.id))
 
+    def _pause_asked(self, node: Node) -> None:
+        if node.state not in (State.RUNNING, State.PAUSED):
+            raise StateError(f"node {node.path}: is {node.state.value}; only what runs can be paused")
+        if isinstance(node, Leaf) and node.plan.ladder is Ladder.TASK:
+            raise StateError(f"node {node.path}: is a thread or a coroutine of this process, which cannot be paused")
+        self._life.pause(node)
+
     def _limit_set(self, event: LimitSet) -> None:
         node = self._known(event.node)
         if not isinstance(node, Group) or node.plan.kind is Kind.SEQUENTIAL:
@@ -274,7 +287,12 @@ class TreeMachine:
             case Timer.START:
                 if node.state is State.STARTING:
                     self._life.condemn(node, Cause(Reason.TIMED_OUT))
-            case Timer.TIMEOUT | Timer.OVERDUE:
+            case Timer.OVERDUE:
+                if node.state is not State.STOPPING:
+                    self._life.condemn(node, Cause(Reason.TIMED_OUT))
+            case Timer.TIMEOUT | Timer.JOIN if not _is_over(node, event.timer, self._life.now):
+                pass  # it was paused since this timer was set
+            case Timer.TIMEOUT:
                 if node.state is not State.STOPPING:
                     self._life.condemn(node, Cause(Reason.TIMED_OUT))
             case Timer.BACKOFF:
@@ -325,6 +343,11 @@ class TreeMachine:
             node.above.part(node)
             if isinstance(node.above, Supervised) and self._life.stays(node):
                 self._life.count_out(node.above)
+
+
+def _is_over(node: Node, timer: Timer, now: float) -> bool:
+    """Whether a timer of one that was paused stands for its present limit; clocks may wake a little early."""
+    return node.state is not State.PAUSED and (not node.stood or now + 0.01 >= dict(node.limits())[timer])
 
 
 def _check_run(node: Node, event: RunAsked) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from asyncproc._core.supervision.life import Life
     from asyncproc._core.supervision.record import Node, Supervised
 
-_BEGUN = frozenset({State.STARTING, State.RUNNING})
+_BEGUN = frozenset({State.STARTING, State.RUNNING, State.PAUSED})
 
 
 def turn(life: Life, supervisor: Supervised) -> None:
@@ -49,7 +49,7 @@ def up(member: Node) -> bool:
     """Whether those who need it may start."""
     if member.state is State.ENDED:
         return not member.spent
-    return member.ready and member.state in (State.RUNNING, State.STOPPING)
+    return member.ready and member.state in (State.RUNNING, State.PAUSED, State.STOPPING)
 
 
 def starts_alone(supervisor: Supervised, member: Node) -> bool:
