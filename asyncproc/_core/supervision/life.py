@@ -310,11 +310,13 @@ class Life:
             self.fill(parent.door)
 
     def _stop_in_turn(self, supervisor: Supervised, children: list[Node], ending: Ending) -> None:
+        supervisor.door.held = True
         for child in reversed(children):
             if child.state is State.STOPPING or not child.live:
                 self.stop(child, ending)
             else:
                 self._begin_no_more(child, ending)
+        supervisor.door.held = False
         let_go(supervisor, [child for child in reversed(children) if child.live], ending)
         turn(self, supervisor)
 
