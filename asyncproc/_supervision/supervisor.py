@@ -104,6 +104,7 @@ class Supervisor:
         self.services: dict[int, Service] = {GATES: Gates()}
         self.journal: Callable[[Event, float], None] | None = None
         self.on_close: list[Callable[[], None]] = []
+        self.closing = False  # nothing new is started any more
         self._mailbox: deque[Event] = deque()
         self._wishes: deque[Action] = deque()
         self._working = False

@@ -195,7 +195,7 @@ class World(RuleBasedStateMachine):
     def is_asked_to_restart(self, pick: int) -> None:
         node = self.pick(self.nodes(), pick)
         event = RestartAsked(node.id, "world")
-        if any(group.state is State.STOPPING for group in self.groups(node)):
+        if any(above.ending for above in self.line_up(node.parent)):
             self.refuses(event)
             return
         if node.state in LIVE | {State.BACKOFF, State.WAITING}:
@@ -365,7 +365,8 @@ class World(RuleBasedStateMachine):
             if not self.children:
                 break
             self.exit(next(iter(self.children.values())), Reason.FINISHED, None, None)
-        assert not self.owed
+        # What was ended as unwell has failed, however it went, and may rest now.
+        assert not self.owed or any(node.state is State.BACKOFF for node in self.nodes())
 
     def teardown(self) -> None:
         """A world that answers nothing must still come to its end: the ladder ends in giving up."""
@@ -473,7 +474,7 @@ class World(RuleBasedStateMachine):
         part = self.planned(node)
         makes_sense = (rounds is None or rounds >= 0) and (binding or node.plan.kind is Kind.CONCURRENT)
         idle = all(each.state is State.CREATED or each.finished for each in part)
-        if not makes_sense or not idle or any(group.state is State.STOPPING for group in self.groups(node)):
+        if not makes_sense or not idle or any(above.ending for above in self.line_up(node.parent)):
             self.refuses(event)
             return
         if self.takes_part(node) and (rounds != 1 or not binding):
@@ -664,7 +665,7 @@ class World(RuleBasedStateMachine):
         if isinstance(self.event, KillAsked) or getattr(self.event, "grace", None) == 0 or self.event.node == node.id:
             return
         later = [member for member in self.members(group) if member.id > node.id]
-        assert not any(self.states[member.id] in LIVE for member in later) or self.event.node in {
+        assert not any(self.states.get(member.id) in LIVE for member in later) or self.event.node in {
             e.id for e in self.planned(node)
         }
 

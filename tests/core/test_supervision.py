@@ -686,7 +686,7 @@ class TestByHand:
         """Nothing starts in it."""
         tree = running(child("a"), child("b"))
         tree.stop()
-        with pytest.raises(StateError, match="app is stopping"):
+        with pytest.raises(StateError, match="app, which it is in, is stopping"):
             tree.restart("a")
 
     def test_restart_of_the_whole(self) -> None:
