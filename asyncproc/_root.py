@@ -114,7 +114,7 @@ class Root:
         tree = supervisor.root if own else None
         if spec is not None and not own:
             tree = supervisor.add(spec, supervisor.root, spec._asyncproc.options.get("name", spec.made_name))
-        return supervisor, tree, Below(supervisor, supervisor.root, tree)
+        return supervisor, tree, Below(supervisor, supervisor.root, planned=tree)
 
     @property
     def _planting(self) -> tuple[Supervisor, Place | None, Below]:
