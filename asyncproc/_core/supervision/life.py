@@ -254,8 +254,12 @@ class Life:
             self.finish(node)  # it would have come back in the next round
 
     def renew(self, node: Node, by: str) -> None:
-        """It lives, and somebody wants it anew."""
-        node.renew, node.out = True, False
+        """It lives, and somebody wants it anew, with all that is in it."""
+        node.renew = True
+        for each in node.planned():
+            each.out = False
+            if isinstance(each, Supervised):
+                each.endings.clear()  # a stop that was asked for before is not what they are told
         self._wind_down(node, restart_asked(by))
 
     def condemn(self, node: Node, cause: Cause) -> None:
@@ -540,4 +544,4 @@ def _ends_with_group(node: Node, verdict: Cause | None) -> bool:
     groups = list(node.groups(_course(node).top))
     if verdict is None and all(group.cause is None for group in groups):
         return False
-    return any(group.plan.restart is not Restart.TEMPORARY and not group.out for group in groups)
+    return any((group.renew or group.plan.restart is not Restart.TEMPORARY) and not group.out for group in groups)
