@@ -139,6 +139,8 @@ class Life:
         group.pending = len(members) + 1  # the one is this opening
         group.unready = 1
         for member in members:
+            if member.course is not group.course and member.course is not None:
+                member.course.round, member.course.closing = 1, False  # its rounds begin with the group's incarnation
             member.awaited, member.proven, member.failures, member.history = True, False, 0, ()
         if isinstance(group, Supervised):
             self._line_up(group, members)
@@ -409,9 +411,11 @@ class Life:
             course.round += 1
             self.admit(course.top)
             return
-        for each in course.top.planned():
-            if each.course is course:
-                self.finish(each)
+        outer = course.outer
+        if outer is None or outer.top.cause is None or not _may_come_back(outer.top):
+            for each in course.top.planned():
+                if each.course is not None and course in (each.course, each.course.outer):
+                    self.finish(each)
         if course.outer is not None:
             self._tell_group(course.top, _verdict(course.top))
 
@@ -544,4 +548,8 @@ def _ends_with_group(node: Node, verdict: Cause | None) -> bool:
     groups = list(node.groups(_course(node).top))
     if verdict is None and all(group.cause is None for group in groups):
         return False
-    return any((group.renew or group.plan.restart is not Restart.TEMPORARY) and not group.out for group in groups)
+    return any(map(_may_come_back, groups))
+
+
+def _may_come_back(group: Node) -> bool:
+    return (group.renew or group.plan.restart is not Restart.TEMPORARY) and not group.out
