@@ -182,8 +182,10 @@ class Manager(Generic[S]):
     def __del__(self) -> None:
         root = getattr(self, "_root", None)
         if root is not None and not root.closed:
-            warnings.warn(f"manager {self._name!r} was not closed", ResourceWarning, source=self, stacklevel=1)
-            root.abandon()
+            try:
+                warnings.warn(f"manager {self._name!r} was not closed", ResourceWarning, source=self, stacklevel=1)
+            finally:  # warnings may be errors
+                root.abandon()
 
     def _opened(self) -> Root:
         if self._root is None or self._root.closed:

@@ -7,7 +7,10 @@ one. The owned task waits for the close and carries it through; whoever calls ``
 from __future__ import annotations
 
 import asyncio
+import atexit
 import logging
+import os
+import threading
 import warnings
 import weakref
 from contextlib import suppress
@@ -40,6 +43,25 @@ _open: weakref.WeakSet[Root] = weakref.WeakSet()
 def open_roots(loop: asyncio.AbstractEventLoop) -> list[Root]:
     """The trees that are open on this loop."""
     return [root for root in _open if not root.closed and root.loop is loop]
+
+
+EXIT_LIMIT = 1.0
+"""Seconds that the end of the program waits for a loop that still runs to let go of a manager that was forgotten on it."""
+
+
+def _end_forgotten() -> None:
+    """The program ends, and nobody has closed them: nothing can be awaited any more, and no finaliser may ever come."""
+    for root in list(_open):
+        if not root.closed and root.pid == os.getpid():
+            try:
+                warnings.warn(f"manager {root.name!r} was not closed before its program ended", ResourceWarning, stacklevel=1)
+            except ResourceWarning as error:  # warnings are errors here
+                log.error("%s", error)
+            root.abandon_from_elsewhere()
+
+
+# With this module, so that whoever closes managers at the end, and is registered later, has done so by then.
+atexit.register(_end_forgotten)
 
 
 class Show(Protocol):
@@ -85,7 +107,8 @@ class Root:
         self._grace = grace
         self._begun_early = False
         self.closed = False
-        self._name = name
+        self.name = name
+        self.pid = os.getpid()
         _open.add(self)
         self._task = self.loop.create_task(self._live(), name=f"asyncproc {name}")
         if show is not None:
@@ -100,7 +123,7 @@ class Root:
         spec = self._spec
         own = spec is not None and spec._asyncproc.kind in GROUPS
         root = spec if own and spec is not None else Concurrent(on_failure="continue")
-        supervisor = Supervisor(self.loop, self.engine, LoopClock(self.loop), self._name, root, self._grace)
+        supervisor = Supervisor(self.loop, self.engine, LoopClock(self.loop), self.name, root, self._grace)
         tree = supervisor.root if own else None
         if spec is not None and not own:
             tree = supervisor.add(spec, supervisor.root, spec._asyncproc.options.get("name", spec.made_name))
@@ -215,7 +238,7 @@ class Root:
                 await self._show.closed(self)
         except asyncio.CancelledError:
             if not self._closing.is_set():
-                warnings.warn(f"manager {self._name!r} was not closed before its loop", ResourceWarning, stacklevel=1)
+                warnings.warn(f"manager {self.name!r} was not closed before its loop", ResourceWarning, stacklevel=1)
             self.supervisor.post(KillAsked(self.supervisor.root.id, "the end of the loop"))
             raise
         finally:
@@ -234,3 +257,17 @@ class Root:
             self.engine.hang_up()
             if self._show is not None:
                 self._show.hang_up()
+
+    def abandon_from_elsewhere(self) -> None:
+        """The same on any thread: a loop that still runs, on a daemon thread, has its readers and timers to itself."""
+        over = threading.Event()
+
+        def here() -> None:
+            self.abandon()
+            over.set()
+
+        if self.loop.is_running():
+            self.loop.call_soon_threadsafe(here)
+            over.wait(EXIT_LIMIT)  # one that is blocked lets go of nothing; the helpers see the end of the program
+        else:
+            self.abandon()
