@@ -15,6 +15,8 @@ import warnings
 import weakref
 from contextlib import suppress
 from contextvars import ContextVar
+from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, Any, Protocol
 
 from asyncproc._core.exit import Exit
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from asyncproc._spec.base import Spec
+    from asyncproc._spec.current import Line
     from asyncproc._supervision.below import Below
     from asyncproc._supervision.place import Place
     from asyncproc._supervision.supervisor import Supervisor
@@ -107,6 +110,7 @@ class Root:
         self._grace = grace
         self._begun_early = False
         self.closed = False
+        self._on_closed: Callable[[], object] = int
         self.name = name
         self.pid = os.getpid()
         _open.add(self)
@@ -213,8 +217,23 @@ class Root:
 
     @property
     def stop_bound(self) -> float | None:
-        """Seconds that a stop takes at most, from the graces and the order of what is there; None without end."""
-        return self.supervisor.machine.stop_bound(self.supervisor.root.id)
+        """Seconds that a stop takes at most, from the graces and the order of what is there; None without end.
+
+        In a child that has been asked to end it is no more than what that child has left.
+        """
+        bound = self.supervisor.machine.stop_bound(self.supervisor.root.id)
+        left = self.supervisor.owner_ends - self.supervisor.clock.now()
+        return bound if left == inf else max(0.0, left) if bound is None else min(bound, max(0.0, left))
+
+    def end_with(self, line: Line) -> None:
+        """Be told of the end of the child that this tree is in."""
+        line.hear_end(self._end_within)
+        self._on_closed = partial(line.forget_end, self._end_within)
+
+    def _end_within(self, seconds: float) -> None:
+        """Everything is gone in so many seconds, in order. On any thread."""
+        with suppress(RuntimeError):  # its loop is closed
+            self.loop.call_soon_threadsafe(lambda: None if self.closed else self.supervisor.end_within(seconds))
 
     async def aclose(self) -> None:
         """End everything. Any task may call it, any number of times; a cancelled one too: then it is carried through first."""
@@ -249,6 +268,7 @@ class Root:
                 self._show.hang_up()
             for wake in self.supervisor.on_close:
                 wake()
+            self._on_closed()
 
     def abandon(self) -> None:
         """The last resort, without a loop: the helpers end everybody."""
