@@ -11,6 +11,7 @@ import inspect
 import logging
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
+from math import inf
 from typing import TYPE_CHECKING, Any, assert_never
 
 from asyncproc._core import options as kinds
@@ -33,6 +34,7 @@ from asyncproc._core.supervision.event import (
     Event,
     Forgotten,
     Judged,
+    KillAsked,
     LimitSet,
     NodeId,
     PauseAsked,
@@ -62,10 +64,12 @@ if TYPE_CHECKING:
     from asyncproc._spec.base import Spec
     from asyncproc._supervision.heartbeat import Heartbeats
     from asyncproc._supervision.memory import MemoryWatch
-    from asyncproc.abc import Clock, Engine, Service, Subscriber
+    from asyncproc.abc import Alarm, Clock, Engine, Service, Subscriber
 
 log = logging.getLogger("asyncproc")
 
+LAST_SECONDS = 0.5
+"""Of the time that the owner of a tree has left, what it keeps for its own end; never more than a quarter."""
 HOOK_LIMIT = 5.0
 """Seconds that a user's async callback may take."""
 
@@ -113,6 +117,9 @@ class Supervisor:
         self._hooks: set[asyncio.Task[None]] = set()
         self._crashes = CrashLog(clock, name)
         self.checks: set[asyncio.Task[Any]] = set()
+        self._end: Alarm | None = None
+        self.owner_ends = inf
+        self.deadline = inf  # when all of it is killed, because its owner is
         self.heartbeats: Heartbeats | None = None  # made for the first child that has one
         self.root = self._add(root, None, plan_of(root, name, grace), -1)
 
@@ -378,9 +385,21 @@ class Supervisor:
         self._hooks.add(task)
         task.add_done_callback(self._hooks.discard)
 
+    def end_within(self, seconds: float) -> None:
+        """Whoever owns this tree is killed in so many seconds: what still lives shortly before is killed by us, in order."""
+        ends = self.clock.now() + seconds
+        if ends < self.owner_ends:
+            self.owner_ends = ends
+            self.deadline = deadline = ends - min(LAST_SECONDS, seconds / 4)
+            if self._end is not None:
+                self._end.cancel()
+            self._end = self.clock.call_at(deadline, self.post, KillAsked(self.root.id, "the end of its owner"))
+
     async def aclose(self) -> None:
         """Wait for callbacks that are under way, which have their limits, and for checks, which were cancelled."""
         self._crashes.close()
+        if self._end is not None:
+            self._end.cancel()
         if self._hooks:
             await asyncio.wait(self._hooks)
         if self.checks:

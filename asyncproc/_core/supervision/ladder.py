@@ -63,6 +63,11 @@ class Descent:
         self._acknowledged = False
         self._reap_at = inf
 
+    @property
+    def deadline(self) -> float:
+        """When it is killed, or given up; ``inf`` without end."""
+        return self._deadline
+
     def press(self, grace: float | None, plan: Plan, now: float) -> None:
         """Take in one more wish that the leaf ends within *grace* (see StopAsked); it never loosens an earlier one."""
         if grace is None:
