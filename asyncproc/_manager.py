@@ -354,6 +354,9 @@ class Manager(Generic[S]):
     async def stop(self, grace: float | None = OWN) -> StopReport:
         """Ask everything to end: what runs gets its ladder, nothing new starts, what was not begun is skipped.
 
+        Cancelled, it goes on to its end, within its bound, before the cancellation does; cancelled once more, it kills.
+        Several calls at once are one stop, and get the same report.
+
         Args:
             grace: seconds between asking and killing, instead of each node's own; None: each ends its current work.
         """

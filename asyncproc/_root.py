@@ -30,7 +30,7 @@ from asyncproc._supervision.bounded import carry_through, end_place
 from asyncproc.errors import StateError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from asyncproc._spec.base import Spec
     from asyncproc._spec.current import Line
@@ -119,6 +119,8 @@ class Root:
         self._spec = tree
         self._grace = grace
         self._begun_early = False
+        self._ending: asyncio.Task[StopReport] | None = None  # while somebody stops all of it
+        self._doomed: dict[Place, None] = {}  # who lived when that began
         self.closed = False
         self._on_closed: Callable[[], object] = int
         self.name = name
@@ -203,23 +205,44 @@ class Root:
         return [place for place in self.supervisor.places.values() if place.child is not None]
 
     async def stop(self, grace: float | None, by: str) -> StopReport:
-        """Ask everybody to end, and wait until they have."""
-        return await self._end_all(lambda: StopAsked(self.supervisor.root.id, grace, by))
+        """Ask everybody to end, and wait until they have; carried through when cancelled. Cancelled once more, it kills."""
+        return await self._end_all(StopAsked(self.supervisor.root.id, grace, by))
 
     async def kill(self, by: str) -> StopReport:
         """End everybody now, and wait until they have."""
-        return await self._end_all(lambda: KillAsked(self.supervisor.root.id, by))
+        return await self._end_all(KillAsked(self.supervisor.root.id, by))
 
-    async def _end_all(self, event: Callable[[], StopAsked | KillAsked]) -> StopReport:
+    async def _end_all(self, event: StopAsked | KillAsked) -> StopReport:
+        """Whoever wants this while it is under way waits for the same end, and gets the same report."""
+        self._doomed |= dict.fromkeys(self._live_places())
+        self.supervisor.post(event)
+        if self._ending is None:
+            self._ending = self.loop.create_task(self._all_ended(), name=f"asyncproc {self._name} stops")
+        ending = self._ending
+        try:
+            return await asyncio.shield(ending)
+        except asyncio.CancelledError:
+            await carry_through(ending, lambda: self._hurry("a cancelled stop"))
+            raise
+
+    async def _all_ended(self) -> StopReport:
         begun = self.loop.time()
-        places = self._live_places()
-        self.supervisor.post(event())
-        for place in places:
-            await self.supervisor.until(place, lambda place=place: place.child is None)  # type: ignore[misc]  # bound now
-        for top in [self.tree, *self.below.places]:
-            if top is not None and top.view.state not in (State.CREATED, State.ENDED):
-                await self.supervisor.until(top, lambda top=top: top.view.finished)  # type: ignore[misc]  # bound now
-        return self._report(places, self.loop.time() - begun)
+        try:
+            while living := [place for place in self._doomed if place.child is not None]:
+                for place in living:
+                    await self.supervisor.until(place, lambda place=place: place.child is None)  # type: ignore[misc]  # bound now
+            for top in [self.tree, *self.below.places]:
+                if top is not None and top.view.state not in (State.CREATED, State.ENDED):
+                    await self.supervisor.until(top, lambda top=top: top.view.finished)  # type: ignore[misc]  # bound now
+            return self._report(list(self._doomed), self.loop.time() - begun)
+        finally:
+            self._ending = None
+            self._doomed = {}
+
+    def _hurry(self, by: str) -> None:
+        """Whoever wanted the end does not wait for it any more."""
+        self.supervisor.post(KillAsked(self.supervisor.root.id, by))
+        self.supervisor.hurry()
 
     def _report(self, places: list[Place], duration: float) -> StopReport:
         left = tuple(place.path for place in places if place.left)
@@ -255,8 +278,7 @@ class Root:
         except asyncio.CancelledError:
             if self._task.cancelled():  # the loop is being shut down
                 return
-            root = self.supervisor.root.id
-            await carry_through(self._task, lambda: self.supervisor.post(KillAsked(root, "a cancelled close")))
+            await carry_through(self._task, lambda: self._hurry("a cancelled close"))
             raise
 
     async def _live(self) -> None:

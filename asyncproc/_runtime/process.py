@@ -281,6 +281,8 @@ class ProcessChild:
         self._link.request("signal", self._number, int(signal.SIGCONT), True)
 
     def abandon(self) -> None:
+        if self.pid is None:  # it was never there to be killed: it is when it comes
+            self._kill()
         self._link.children.pop(self._number, None)
         self._settle(Reason.LOST, killed=True)
 

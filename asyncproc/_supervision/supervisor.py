@@ -72,6 +72,10 @@ LAST_SECONDS = 0.5
 """Of the time that the owner of a tree has left, what it keeps for its own end; never more than a quarter."""
 HOOK_LIMIT = 5.0
 """Seconds that a user's async callback may take."""
+CUT_LIMIT = 1.0
+"""Seconds that one may take to end when it has been cut; nobody waits longer for it."""
+HURRY_LIMIT = 0.1
+"""The same when somebody is in a hurry."""
 
 
 class Supervisor:
@@ -115,6 +119,7 @@ class Supervisor:
         self._next_id = 0
         self._memory: MemoryWatch | None = None
         self._hooks: set[asyncio.Task[None]] = set()
+        self._hurried: asyncio.Future[None] = loop.create_future()
         self._crashes = CrashLog(clock, name)
         self.checks: set[asyncio.Task[Any]] = set()
         self._end: Alarm | None = None
@@ -375,13 +380,16 @@ class Supervisor:
         try:
             answer = place.callbacks[word](handle_of(self, place))
             if inspect.isawaitable(answer):
-                self.carry(_bounded(answer, f"{word} callback of {place.path}"))
-        except Exception:
+                what = f"{word} callback of {place.path}"
+                self.carry(_bounded(answer, what), what)
+        except (KeyboardInterrupt, SystemExit) as error:  # the host's business: it unwinds the loop, and not what we do here
+            self.loop.call_soon(_raise, error)
+        except BaseException:  # a CancelledError is not that of whoever has led to this
             log.exception("%s: its %s callback failed", place.path, word)
 
-    def carry(self, work: Coroutine[Any, Any, None]) -> None:
+    def carry(self, work: Coroutine[Any, Any, None], name: str | None = None) -> None:
         """Own a task until it is through; it has its limit, and nobody waits for it but the close."""
-        task = self.loop.create_task(work)
+        task = self.loop.create_task(work, name=name)
         self._hooks.add(task)
         task.add_done_callback(self._hooks.discard)
 
@@ -395,17 +403,30 @@ class Supervisor:
                 self._end.cancel()
             self._end = self.clock.call_at(deadline, self.post, KillAsked(self.root.id, "the end of its owner"))
 
+    def hurry(self) -> None:
+        """Cut callbacks that are under way: whoever closes does not wait for their limits."""
+        for task in self._hooks:
+            task.cancel()
+        if not self._hurried.done():
+            self._hurried.set_result(None)
+
     async def aclose(self) -> None:
         """Wait for callbacks that are under way, which have their limits, and for checks, which were cancelled."""
         self._crashes.close()
         if self._end is not None:
             self._end.cancel()
-        if self._hooks:
-            await asyncio.wait(self._hooks)
-        if self.checks:
-            _, left = await asyncio.wait(self.checks, timeout=HOOK_LIMIT)
-            for task in left:
-                log.error("%s does not end, though it was cancelled %s s ago", task.get_name(), HOOK_LIMIT)
+        await self._end_of(self._hooks, HOOK_LIMIT + CUT_LIMIT)
+        await self._end_of(self.checks, HOOK_LIMIT)
+
+    async def _end_of(self, tasks: set[asyncio.Task[Any]], limit: float) -> None:
+        deadline = self.loop.time() + limit
+        while tasks and (left := deadline - self.loop.time()) > 0:
+            hurry = set() if self._hurried.done() else {self._hurried}
+            await asyncio.wait({*tasks, *hurry}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            if hurry and self._hurried.done():
+                deadline = min(deadline, self.loop.time() + HURRY_LIMIT)
+        for task in tasks:
+            log.error("%s does not end, though it was cancelled", task.get_name())
 
 
 def equipped(spec: Spec[Any], slots: Slots) -> Spec[Any]:
@@ -461,10 +482,27 @@ def _judgement(place: Place, exit: Exit) -> bool:
 
 
 async def _bounded(answer: Any, what: str) -> None:
-    try:
-        async with asyncio.timeout(HOOK_LIMIT):
-            await answer
-    except TimeoutError:
+    task = asyncio.current_task()
+    assert task is not None
+    cuts: list[float] = []
+
+    def cut() -> None:  # told at once: one that does not listen may never end
         log.error("%s took more than %s s and was cut", what, HOOK_LIMIT)
+        cuts.append(HOOK_LIMIT)
+        task.cancel()
+
+    alarm = asyncio.get_running_loop().call_later(HOOK_LIMIT, cut)
+    try:
+        await answer
+    except asyncio.CancelledError:
+        if not cuts:
+            log.error("%s was cancelled", what)
+            raise
     except Exception:
         log.exception("%s failed", what)
+    finally:
+        alarm.cancel()
+
+
+def _raise(error: BaseException) -> None:
+    raise error
