@@ -174,12 +174,14 @@ class Root:
     async def _end_all(self, event: Callable[[], StopAsked | KillAsked]) -> StopReport:
         begun = self.loop.time()
         places = self._live_places()
+        incarnations = {id: place.view.incarnation for id, place in self.supervisor.places.items()}
         self.supervisor.post(event())
         for place in places:
             await self.supervisor.until(place, lambda place=place: place.child is None)  # type: ignore[misc]  # bound now
         for top in [self.tree, *self.below.places]:
             if top is not None and top.view.state not in (State.CREATED, State.ENDED):
-                await self.supervisor.until(top, lambda top=top: top.view.finished)  # type: ignore[misc]  # bound now
+                before = incarnations.get(top.id, 0)  # somebody may have started it again meanwhile: that is no part of this
+                await self.supervisor.until(top, lambda top=top, n=before: top.view.finished or top.view.incarnation > n)  # type: ignore[misc]  # bound now
         return self._report(places, self.loop.time() - begun)
 
     def _report(self, places: list[Place], duration: float) -> StopReport:
@@ -208,6 +210,7 @@ class Root:
     async def _live(self) -> None:
         try:
             await self._closing.wait()
+            self.supervisor.closing = True
             await self.stop(OWN, "leaving the manager")
             await self.supervisor.aclose()
             await self.engine.aclose()

@@ -425,7 +425,7 @@ class Handle(Generic[T_co]):
         restarts = max(view.incarnation - 1, 0)
         uptime = supervisor.clock.now() - view.begun if view.state in _LIVE else 0.0
         if child is None:
-            return Stats(restarts=restarts, uptime=uptime)
+            return Stats(restarts=restarts, uptime=uptime, restart_at=place.restart_at)
         usage = child.usage()
         return Stats(
             cpu=usage.cpu,
