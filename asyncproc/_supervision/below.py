@@ -10,7 +10,7 @@ from asyncproc._core.supervision.event import OWN, RunAsked, StopAsked
 from asyncproc._core.supervision.state import State
 from asyncproc._spec.group import as_spec
 from asyncproc._supervision.planning import tree_faults
-from asyncproc.errors import Fault, NameTaken, SpecError, StateError
+from asyncproc.errors import Fault, NameTaken, SpecError
 
 if TYPE_CHECKING:
     from asyncproc._spec.base import Spec
@@ -52,11 +52,9 @@ class Below:
         """What is to become a node here, and its given name.
 
         Raises:
-            SpecError: it cannot run as it stands, with all faults. StateError: the manager closes.
+            SpecError: it cannot run as it stands, with all faults.
         """
         above = self._parent.path
-        if self._supervisor.closing:
-            raise StateError(f"node {above}: nothing can be started in it any more, its manager closes")
         ran = as_spec(spec, above)
         made = ran._asyncproc.options.get("name") if name is None else name
         path = f"{above}/{made or ran.made_name}"

@@ -76,9 +76,9 @@ class Place:
         supervised = self.parent is not None and self in self.parent.members and self.parent.view.plan.kind is Kind.SUPERVISOR
         return self.parent.view.plan if supervised and self.parent is not None else self.view.plan
 
-    def member(self, id: NodeId) -> Place:
-        """One of its members."""
-        return next(member for member in self.members if member.id == id)
+    def member(self, id: NodeId | None) -> Place | None:
+        """One of its members; None when it was forgotten."""
+        return next((member for member in self.members if member.id == id), None)
 
     def mailbox(self) -> Mail:
         """Its mail, made on first use."""
@@ -109,6 +109,10 @@ class Place:
         """Let everyone look again who waits for output."""
         for reader in self.readers or ():
             reader.wake()
+
+    def lives_in(self, incarnation: int) -> bool:
+        """Whether that incarnation still lives."""
+        return self.child is not None and self.view.incarnation == incarnation
 
     def cancel_timers(self) -> None:
         for timer in self.timers.values():

@@ -55,6 +55,7 @@ from asyncproc._supervision.gate import Gates, Hold
 from asyncproc._supervision.place import Incarnation, Place
 from asyncproc._supervision.planning import plan_of
 from asyncproc.abc import Order
+from asyncproc.errors import StateError
 
 if TYPE_CHECKING:
     from asyncproc._core.backoff import Backoff
@@ -137,6 +138,8 @@ class Supervisor:
 
     def demand(self, event: RunAsked | RestartAsked | PauseAsked | ResumeAsked | LimitSet | Added | Forgotten) -> None:
         """Take in what a caller wants, at once: what the machine refuses is raised here, and has changed nothing."""
+        if self.closing and isinstance(event, Added | RunAsked | RestartAsked):
+            raise StateError(f"manager {self.root.path!r} is being closed: nothing starts in it any more")
         self._handle(event)
         self._work()
 
@@ -207,14 +210,20 @@ class Supervisor:
         return place, next_id
 
     def forget(self, place: Place) -> None:
-        """Drop an ended subtree."""
-        for view in list(self.machine.subtree(place.id)):
-            gone = self.places.pop(view.id)
+        """Drop an ended subtree.
+
+        Raises:
+            StateError: it has not ended for good, or its group's end is made of its own; nothing was changed.
+        """
+        ids = [view.id for view in self.machine.subtree(place.id)]
+        self._handle(Forgotten(place.id))
+        for id in ids:
+            gone = self.places.pop(id)
             if self.by_path.get(gone.path) is gone:
                 del self.by_path[gone.path]
         if place.parent is not None and place in place.parent.members:
             place.parent.members.remove(place)
-        self.demand(Forgotten(place.id))
+        self._work()
 
     # --- deeds ----------------------------------------------------------------------------------------------------------
 
