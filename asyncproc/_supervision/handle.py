@@ -18,7 +18,7 @@ from asyncproc._supervision.bounded import end_place
 from asyncproc._supervision.events import Events
 from asyncproc._supervision.gate import BeforeLoop, hold_of, next_step
 from asyncproc._supervision.outcome import error_of, results_of
-from asyncproc.errors import ChildStopped, Fault, SpecError, StartFailed, StateError
+from asyncproc.errors import ChildError, ChildStopped, Fault, SpecError, StartFailed, StateError
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
@@ -188,6 +188,8 @@ class Handle(Generic[T_co]):
             if unsaid:
                 raise StartFailed(_start_text(place, exit), exit)
             return
+        if exit.reason is Reason.STOPPED and not isinstance(error, ChildError):  # what it had failed by before it was stopped
+            raise ChildStopped(exit.explain(), exit) from error
         if not exit.failed or isinstance(error, StartFailed):  # a supervisor has said which member it was
             raise error
         raise StartFailed(_start_text(place, exit), exit) from error
