@@ -50,7 +50,7 @@ from asyncproc._core.supervision.state import State
 from asyncproc._core.transition import Transition
 from asyncproc._ipc.frame import GATES
 from asyncproc._spec.group import members_of
-from asyncproc._supervision.crash_log import CrashLog
+from asyncproc._supervision.crash_log import CrashLog, clean_up_failure
 from asyncproc._supervision.gate import Gates, Hold
 from asyncproc._supervision.place import Incarnation, Place
 from asyncproc._supervision.planning import plan_of
@@ -339,6 +339,8 @@ class Supervisor:
         if move.exit is not None and move.before in LIVE:
             self._call_back(place, "ended")
             self._crashes.note(place, move)
+            if words := clean_up_failure(move.exit):
+                log.error("%s; %s", move.exit.explain(), words)
         self.wake(place)
         if place.parent is not None:
             self.wake(place.parent)
