@@ -18,12 +18,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from asyncproc._core import journal
 from asyncproc._core.backoff import Backoff
 from asyncproc._core.exit import Exit, Reason
-from asyncproc._core.supervision.action import Abandon, Finish, Judge, Move, Ready, Rung, Start, Stop, Wait
+from asyncproc._core.supervision.action import Abandon, AwaitDue, Finish, Judge, Move, Ready, Rung, Start, Stop, Wait
 from asyncproc._core.supervision.event import (
     OWN,
     Acknowledged,
     Added,
     Condemned,
+    Due,
     Exited,
     Forgotten,
     Judged,
@@ -41,7 +42,7 @@ from asyncproc._core.supervision.event import (
     Unreadied,
 )
 from asyncproc._core.supervision.machine import TreeMachine
-from asyncproc._core.supervision.plan import AtLimit, AutoShutdown, Kind, Ladder, Plan, Restart, Strategy
+from asyncproc._core.supervision.plan import AtLimit, AutoShutdown, Kind, Ladder, Overlap, Plan, Restart, Strategy
 from asyncproc._core.supervision.record import LIVE
 from asyncproc._core.supervision.state import MOVES, State
 from asyncproc._core.value import replaced
@@ -67,6 +68,8 @@ OPTIONS = {
     "backoff": st.sampled_from([None, Backoff(1.0, 4.0, stable_after=3.0)]),
     "essential": st.sampled_from([False, False, False, True]),
     "intensity": st.sampled_from([0, 1, 3]),
+    "overlap": st.sampled_from([*[None] * 12, *Overlap]),
+    "at_once": st.booleans(),
 }
 SUPERVISION = {
     "strategy": st.sampled_from(Strategy),
@@ -92,6 +95,8 @@ def named(plan: Plan, name: str, needs: tuple[str, ...] = ()) -> Plan:
     members: list[Plan] = []
     for number, member in enumerate(plan.members):
         wanted = tuple(each.name for each in members if dag and (len(each.members) + number) % 2)
+        if plan.kind is Kind.SEQUENTIAL:
+            member = replaced(member, overlap=None)  # those after it would never begin
         members.append(named(member, f"{name}{number}", wanted))
     return replaced(plan, name=name, members=tuple(members), needs=needs)
 
@@ -159,6 +164,7 @@ class World(RuleBasedStateMachine):
         self.anew: set[NodeId] = set()  # asked to be restarted with what is around them
         self.joined: set[NodeId] = set()  # members that their supervisors did not plan
         self.undecided: list[Judge] = []
+        self.times: dict[NodeId, AwaitDue] = {}  # the due time that each node has asked for last, and was not told of
         self.failures: dict[NodeId, list[float]] = {}  # by supervisor: those that a restart followed
 
     # What happens.
@@ -207,6 +213,20 @@ class World(RuleBasedStateMachine):
     def is_judged(self, pick: int, again: bool) -> None:
         judge = self.undecided.pop(pick % len(self.undecided))
         self.say(Judged(judge.node, judge.incarnation, again))
+
+    @rule(pick=PICK)
+    @precondition(lambda self: self.times)
+    def falls_due(self, pick: int) -> None:
+        time = self.times.pop(self.pick(list(self.times), pick))
+        if time.node not in self.machine:
+            return
+        node = self.machine.node(time.node)
+        rested, was = node.asleep, node.state
+        self.say(Due(time.node, time.ticket))
+        if rested:
+            assert not node.asleep or node.incarnation == self.incarnations.get(node.id, node.incarnation)
+        if was is State.STOPPING:
+            assert node.state is State.STOPPING, "a due time does not hurry an end"
 
     @rule(pick=PICK, rounds=st.sampled_from([1, 1, 2, 3, None, 0, -1]), binding=st.sampled_from([True, True, False]))
     def is_asked_to_run(self, pick: int, rounds: int | None, binding: bool) -> None:
@@ -292,6 +312,9 @@ class World(RuleBasedStateMachine):
     @precondition(lambda self: self.said)
     def is_said_again(self, pick: int) -> None:
         event = self.pick(self.said, pick)
+        if isinstance(event, Due):
+            assert self.tell(event) == [], "each due time is told once"
+            return
         child = self.children.get(event.node)
         stale = child is None or child.incarnation != event.incarnation  # type: ignore[union-attr]  # all that is said has one
         actions = self.tell(event) if stale or isinstance(event, TimerFired) else []
@@ -402,8 +425,9 @@ class World(RuleBasedStateMachine):
         beside = bool(above) and above[0].plan.kind is Kind.SUPERVISOR and above[0].plan.strategy is not Strategy.ONE_FOR_ONE
         return (
             beside
-            or any(group.plan.restart is not Restart.TEMPORARY for group in above)
+            or any(group.plan.restart is not Restart.TEMPORARY or group.plan.overlap is not None for group in above)
             or node.plan.restart is not Restart.TEMPORARY
+            or node.plan.overlap is not None
         )
 
     def add(self, parent: NodeId | None, plan: Plan, *, joins: bool = False) -> None:
@@ -520,6 +544,9 @@ class World(RuleBasedStateMachine):
             case Abandon():
                 assert not self.children[action.node].abandoned
                 self.children[action.node].abandoned = True
+            case AwaitDue():
+                assert self.machine.node(action.node).plan.overlap is not None
+                self.times[action.node] = action
             case Judge():
                 assert self.states[action.node] is State.BACKOFF
                 self.undecided.append(action)
@@ -617,7 +644,8 @@ class World(RuleBasedStateMachine):
             if node.plan.kind is Kind.CONCURRENT and node.plan.limit is not None:
                 live = [id for id in node.children if self.machine.node(id).state in LIVE | {State.BACKOFF}]
                 assert node.limit is None or node.busy >= len(live)
-                waiting = [id for id in node.children if self.machine.node(id).state is State.WAITING]
+                below = [self.machine.node(id) for id in node.children]
+                waiting = [child.id for child in below if child.state is State.WAITING and not child.asleep]
                 full = node.limit is not None and len(live) >= node.limit
                 assert not waiting or full or node.state not in LIVE, "nobody waits in vain"
             if node.plan.kind is Kind.SEQUENTIAL:
@@ -628,6 +656,10 @@ class World(RuleBasedStateMachine):
                 assert (node.state in LIVE) == (node.id in self.children)
             if node.finished:
                 assert node.state is State.ENDED
+            if node.asleep:
+                assert node.state is State.WAITING
+            if node.asleep or (node.plan.overlap is not None and node.state in LIVE):
+                assert node.id in self.times, "its next due time will be told"
             if node.state is State.ENDED and node.id in self.once | self.barred and not self.comes_back(node):
                 assert node.finished, "nobody waits for more than there is to come"
 
@@ -638,7 +670,8 @@ class World(RuleBasedStateMachine):
         given_up = any(member.spent for member in members)
         for member in members:
             slot = member.id in self.joined and supervisor.limit is not None and supervisor.busy >= supervisor.limit
-            assert member.state is not State.WAITING or on_their_way or given_up or slot, "nobody waits in vain"
+            waits = member.state is State.WAITING and not member.asleep
+            assert not waits or on_their_way or given_up or slot, "nobody waits in vain"
 
 
 def _goes_on(node: NodeView) -> bool:
@@ -646,7 +679,8 @@ def _goes_on(node: NodeView) -> bool:
     alone = node.plan.kind is Kind.SUPERVISOR and (
         not (node.plan.members and node.children) or node.plan.at_limit is AtLimit.STAY
     )
-    return alone or node.state is State.BACKOFF or node.plan.restart in (Restart.PERMANENT, Restart.JUDGED)
+    rests = node.state is State.BACKOFF or node.plan.overlap is not None
+    return alone or rests or node.plan.restart in (Restart.PERMANENT, Restart.JUDGED)
 
 
 @pytest.mark.slow
