@@ -55,6 +55,8 @@ class Manager(Generic[S]):
         tree: what ``run()`` without a spec runs. name: first part of every path.
         namespace: the state that all children share: a dataclass instance, a msgspec Struct or a mapping. It is copied.
         grace: seconds between asking and killing, for nodes that do not say their own; None waits for ever.
+        resources: what nodes can hold while they live, by name, e.g. ``{"gpu": 2}``: a node with ``resources={"gpu": 1}`` waits
+            until that is free. A capacity that is an int has numbered slots, any other is a mere quantity.
         launcher: "auto": on Linux a chain of helper processes, elsewhere as "portable". "portable": each Python child is a
             fresh interpreter, and the manager keeps its children itself; ``guarantees`` says what holds then.
         preload: modules that Python children find imported. spares: Python children that are forked ahead, by the launcher.
@@ -73,6 +75,7 @@ class Manager(Generic[S]):
         name: str | None = None,
         namespace: Mapping[str, Any] | None = None,
         grace: float | None = 5.0,
+        resources: Mapping[str, float] | None = None,
         launcher: Literal["auto", "portable"] = "auto",
         preload: Sequence[str] = (),
         spares: int = 1,
@@ -85,6 +88,7 @@ class Manager(Generic[S]):
         name: str | None = None,
         namespace: S,
         grace: float | None = 5.0,
+        resources: Mapping[str, float] | None = None,
         launcher: Literal["auto", "portable"] = "auto",
         preload: Sequence[str] = (),
         spares: int = 1,
@@ -96,17 +100,19 @@ class Manager(Generic[S]):
         name: str | None = None,
         namespace: Any = None,
         grace: float | None = 5.0,
+        resources: Mapping[str, float] | None = None,
         launcher: Literal["auto", "portable"] = "auto",
         preload: Sequence[str] = (),
         spares: int = 1,
     ) -> None:
-        faults = _manager_faults(name, grace, launcher, preload, spares)
+        faults = _manager_faults(name, grace, resources, launcher, preload, spares)
         self._state = None if namespace is None else _state_server(name or "app", namespace, faults)
         if faults:
             raise SpecError(faults)
         self._tree = None if tree is None else as_spec(tree, name or "app")
         self._name = _full_name(name or "app")
         self._grace = grace
+        self._resources = dict(resources or {})
         self._engine_options: dict[str, Any] = {"launcher": launcher, "preload": tuple(preload), "spares": spares}
         self._root: Root | None = None
 
@@ -136,7 +142,8 @@ class Manager(Generic[S]):
         """
         if self._is_open:
             raise StateError(f"manager {self._name!r} is open already")
-        self._root = Root(self._name, self._tree, self._grace, show=shown_by.get() or Tee(), **self._engine_options)
+        show = shown_by.get() or Tee()
+        self._root = Root(self._name, self._tree, self._grace, resources=self._resources, show=show, **self._engine_options)
         if self._state is not None:
             self._state.serve(self._root.loop)
             self._root.supervisor.services[NAMESPACE] = self._state
@@ -426,7 +433,7 @@ class Manager(Generic[S]):
         return self._root
 
 
-def _manager_faults(name: Any, grace: Any, launcher: Any, preload: Any, spares: Any) -> list[Fault]:
+def _manager_faults(name: Any, grace: Any, resources: Any, launcher: Any, preload: Any, spares: Any) -> list[Fault]:
     from asyncproc._core.options import HONOURED
 
     path = str(name)
@@ -435,6 +442,8 @@ def _manager_faults(name: Any, grace: Any, launcher: Any, preload: Any, spares: 
         faults.append(Fault(path, "name", name, rule))
     if (rule := HONOURED["grace"][1](grace)) is not None:
         faults.append(Fault(path, "grace", grace, rule))
+    if (rule := HONOURED["resources"][1]({} if resources is None else resources)) is not None:
+        faults.append(Fault(path, "resources", resources, rule))
     if launcher not in LAUNCHERS:
         faults.append(Fault(path, "launcher", launcher, f"must be one of {', '.join(map(repr, LAUNCHERS))}"))
     if isinstance(preload, str) or not all(isinstance(module, str) for module in preload):

@@ -24,7 +24,7 @@ from asyncproc._spec.group import Concurrent
 from asyncproc._supervision.bounded import carry_through, end_place
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from asyncproc._spec.base import Spec
     from asyncproc._supervision.below import Below
@@ -66,13 +66,22 @@ class Root:
 
     Args:
         name: first part of every path. tree: what the owner runs; None for a root that only holds what is started.
-        grace: for nodes that do not say their own. show: who shows what children write; None: nobody.
+        grace: for nodes that do not say their own.
+        resources: what nodes can hold, by name. show: who shows what children write; None: nobody.
         engine: options of the engine, and ``launcher``, which says what engine it is.
     """
 
     def __init__(
-        self, name: str, tree: Spec[Any] | None, grace: float | None, *, show: Show | None = None, **engine: Any
+        self,
+        name: str,
+        tree: Spec[Any] | None,
+        grace: float | None,
+        *,
+        resources: Mapping[str, float] | None = None,
+        show: Show | None = None,
+        **engine: Any,
     ) -> None:
+        self._resources = resources
         self.loop = asyncio.get_running_loop()
         self._show = show
         if show is not None:
@@ -100,7 +109,7 @@ class Root:
         spec = self._spec
         own = spec is not None and spec._asyncproc.kind in GROUPS
         root = spec if own and spec is not None else Concurrent(on_failure="continue")
-        supervisor = Supervisor(self.loop, self.engine, LoopClock(self.loop), self._name, root, self._grace)
+        supervisor = Supervisor(self.loop, self.engine, LoopClock(self.loop), self._name, root, self._grace, self._resources)
         tree = supervisor.root if own else None
         if spec is not None and not own:
             tree = supervisor.add(spec, supervisor.root, spec._asyncproc.options.get("name", spec.made_name))

@@ -130,6 +130,12 @@ class Child(Protocol):
     def signal(self, number: int) -> None:
         """Send a signal to it; nothing happens when it has ended."""
 
+    def pause(self) -> None:
+        """Let it stand still; only of what has a process."""
+
+    def resume(self) -> None:
+        """Let it go on."""
+
     def abandon(self) -> None:
         """Give it up: ``on_exit`` comes at once, with ``killed``."""
 

@@ -133,6 +133,7 @@ _DECODERS: dict[str, Callable[[Any], Any]] = {
     "overlap": Overlap,
     "backoff": lambda record: Backoff(**record),
     "needs": tuple,
+    "resources": lambda pairs: tuple((name, amount) for name, amount in pairs),
     "members": lambda members: tuple(map(_plan, members)),
     "exit": _exit,
     "reason": Reason,

@@ -226,6 +226,17 @@ def _backoff(value: object) -> str | None:
     return None if value.jitter in ("full", None) else "jitter must be 'full', or None"
 
 
+def _resources(value: object) -> str | None:
+    if not isinstance(value, Mapping):
+        return "must be a mapping of names to amounts"
+    for name, amount in value.items():
+        if not isinstance(name, str) or not name:
+            return "must have names that are text, not empty"
+        if not _is_number(amount) or not 0 < amount < inf:
+            return f"{name} must be an amount > 0"
+    return None
+
+
 def _needs(value: object) -> str | None:
     well = not isinstance(value, str | bytes) and isinstance(value, Collection) and all(isinstance(name, str) for name in value)
     return None if well else "must be a sequence of names of siblings"
@@ -275,6 +286,7 @@ HONOURED: dict[str, tuple[Collection[str], Check]] = {
     "backoff": (EVERY, _backoff),
     "needs": (EVERY, _needs),
     "essential": (EVERY, _flag),
+    "resources": (EVERY, _resources),
     "on_failure": (GROUPS - {SUPERVISOR}, _one_of("stop", "continue")),
     "limit": ({CONCURRENT, SUPERVISOR}, _positive_or_none),
     "strategy": ({SUPERVISOR}, _one_of("one_for_one", "one_for_all", "rest_for_one")),
@@ -285,7 +297,7 @@ HONOURED: dict[str, tuple[Collection[str], Check]] = {
 }
 
 NOT_YET: dict[str, Collection[str]] = {
-    **dict.fromkeys(("resources", "schedule", "watch", "engine"), EVERY),
+    **dict.fromkeys(("schedule", "watch", "engine"), EVERY),
     **dict.fromkeys(("ready", "alive"), GROUPS),
     **dict.fromkeys(("pty", "detach", "policy"), COMMANDS),
 }

@@ -196,6 +196,12 @@ class Stillborn:
     def signal(self, number: int) -> None:
         """It has ended."""
 
+    def pause(self) -> None:
+        """It has ended."""
+
+    def resume(self) -> None:
+        """It has ended."""
+
     def abandon(self) -> None:
         """It has ended."""
 

@@ -105,6 +105,12 @@ class CommandChild:
     def signal(self, number: int) -> None:
         self._link.request("signal", self._number, int(number), False)
 
+    def pause(self) -> None:
+        self._link.request("signal", self._number, int(signal.SIGSTOP), True)
+
+    def resume(self) -> None:
+        self._link.request("signal", self._number, int(signal.SIGCONT), True)
+
     def abandon(self) -> None:
         self._link.children.pop(self._number, None)
         self._settle(Reason.LOST, killed=True)

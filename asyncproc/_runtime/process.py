@@ -272,6 +272,12 @@ class ProcessChild:
     def _kill(self) -> None:
         self._link.request("kill", self._number, self._group)
 
+    def pause(self) -> None:
+        self._link.request("signal", self._number, int(signal.SIGSTOP), True)
+
+    def resume(self) -> None:
+        self._link.request("signal", self._number, int(signal.SIGCONT), True)
+
     def abandon(self) -> None:
         self._link.children.pop(self._number, None)
         self._settle(Reason.LOST, killed=True)

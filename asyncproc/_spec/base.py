@@ -46,6 +46,7 @@ class Options(TypedDict, total=False):
     backoff: Backoff | None
     needs: Sequence[str]
     essential: bool
+    resources: Mapping[str, float]
     start_timeout: float | None
     timeout: float | None
     grace: float | None

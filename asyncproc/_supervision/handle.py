@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Generator, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Self, cast
 
 from asyncproc._core import options as kinds
 from asyncproc._core.exit import Exit, Phase, Reason
 from asyncproc._core.lifecycle.loop_times import LoopReport
-from asyncproc._core.supervision.event import OWN, KillAsked, RestartAsked, StopAsked
+from asyncproc._core.supervision.event import OWN, KillAsked, PauseAsked, RestartAsked, ResumeAsked, StopAsked
+from asyncproc._core.supervision.record import LIVE
 from asyncproc._core.supervision.state import State
 from asyncproc._core.transition import Transition
 from asyncproc._spec.base import Spec
@@ -35,8 +36,6 @@ else:
     from typing import TypeVar
 
     T_co = TypeVar("T_co", covariant=True)
-
-_LIVE = frozenset({State.STARTING, State.RUNNING, State.STOPPING})
 
 
 class Handle(Generic[T_co]):
@@ -118,6 +117,21 @@ class Handle(Generic[T_co]):
     def exit(self) -> Exit | None:
         """How the last incarnation ended; None before."""
         return self._place.view.exit
+
+    @property
+    def failures(self) -> Sequence[Exit]:
+        """Of a node that was given up because it reached the limit of its restarts: the failures that counted, oldest first."""
+        return self._place.view.spent
+
+    @property
+    def missed(self) -> Sequence[str]:
+        """The names of the resources that it waits for, in state WAITING; empty when it waits for none."""
+        return self._supervisor.machine.missed_by(self._place.id) if self._place.id in self._supervisor.machine else ()
+
+    @property
+    def restart_at(self) -> float | None:
+        """When it will be started again, the loop's clock (seconds); None when it does not wait for that."""
+        return self._place.restart_at
 
     @property
     def spec(self) -> Spec[T_co]:
@@ -256,6 +270,23 @@ class Handle(Generic[T_co]):
     async def _end_held(self) -> None:
         if not self._place.view.idle:
             await self.stop()
+
+    async def pause(self) -> None:
+        """Let it stand still, with the processes of its group; a group: all processes and commands in it that run.
+
+        Its state is PAUSED, and the time counts for none of its limits. What starts below a paused group meanwhile is paused
+        once it is ready; threads and coroutines go on.
+
+        Raises:
+            StateError: it does not run, or is a thread or a coroutine.
+        """
+        self._require_loop()
+        self._supervisor.demand(PauseAsked(self._place.id))
+
+    async def resume(self) -> None:
+        """Let it go on after :meth:`pause`; nothing happens when it is not paused."""
+        self._require_loop()
+        self._supervisor.demand(ResumeAsked(self._place.id))
 
     def signal(self, number: str | int) -> None:
         """Send a signal to its process.
@@ -423,9 +454,10 @@ class Handle(Generic[T_co]):
         place, supervisor = self._place, self._supervisor
         view, child, hold = place.view, place.child, place.hold
         restarts = max(view.incarnation - 1, 0)
-        uptime = supervisor.clock.now() - view.begun if view.state in _LIVE else 0.0
+        restart_at = place.restart_at
+        uptime = supervisor.clock.now() - view.begun if view.state in LIVE else 0.0
         if child is None:
-            return Stats(restarts=restarts, uptime=uptime)
+            return Stats(restarts=restarts, restart_at=restart_at, uptime=uptime)
         usage = child.usage()
         return Stats(
             cpu=usage.cpu,
@@ -433,6 +465,7 @@ class Handle(Generic[T_co]):
             threads=usage.threads,
             uptime=uptime,
             restarts=restarts,
+            restart_at=restart_at,
             current_loop=(hold.number if hold is not None else usage.current_loop) or None,
             misses=supervisor.heartbeats.misses(place) if supervisor.heartbeats is not None else 0,
         )

@@ -49,6 +49,7 @@ def plan_of(
         "restart": _restart(options, supervised),
         "needs": tuple(options.get("needs", ())),
         "essential": options.get("essential", False),
+        "resources": tuple(sorted(options.get("resources", {}).items())),
     }
     if described.kind not in _KIND:
         return Plan(

@@ -10,11 +10,24 @@ import asyncio
 import inspect
 import logging
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, assert_never
 
 from asyncproc._core import options as kinds
-from asyncproc._core.supervision.action import Abandon, Action, Finish, Judge, Move, Ready, Rung, Start, Stop, Wait
+from asyncproc._core.supervision.action import (
+    Abandon,
+    Action,
+    Finish,
+    Judge,
+    Move,
+    Pause,
+    Ready,
+    Resume,
+    Rung,
+    Start,
+    Stop,
+    Wait,
+)
 from asyncproc._core.supervision.event import (
     Added,
     Event,
@@ -22,7 +35,9 @@ from asyncproc._core.supervision.event import (
     Judged,
     LimitSet,
     NodeId,
+    PauseAsked,
     RestartAsked,
+    ResumeAsked,
     RunAsked,
     Timer,
     TimerFired,
@@ -42,6 +57,7 @@ from asyncproc.abc import Order
 if TYPE_CHECKING:
     from asyncproc._core.backoff import Backoff
     from asyncproc._core.exit import Exit
+    from asyncproc._core.supervision.action import Slots
     from asyncproc._core.supervision.plan import Plan
     from asyncproc._spec.base import Spec
     from asyncproc._supervision.heartbeat import Heartbeats
@@ -64,6 +80,7 @@ class Supervisor:
         name: of the root.
         root: the spec of the root, when the manager's tree is a group; None: the root only holds what is started.
         grace: for nodes that do not say their own.
+        resources: what nodes can hold, by name.
     """
 
     def __init__(
@@ -74,12 +91,13 @@ class Supervisor:
         name: str,
         root: Spec[Any],
         grace: float | None,
+        resources: Mapping[str, float] | None = None,
     ) -> None:
         self.loop = loop
         self.engine = engine
         self.clock = clock
         self.grace = grace
-        self.machine = TreeMachine()
+        self.machine = TreeMachine(resources)
         self.places: dict[NodeId, Place] = {}
         self.by_path: dict[str, Place] = {}
         self.subscribers: list[Subscriber] = []
@@ -104,7 +122,7 @@ class Supervisor:
         self._mailbox.append(event)
         self._work()
 
-    def demand(self, event: RunAsked | RestartAsked | LimitSet | Added | Forgotten) -> None:
+    def demand(self, event: RunAsked | RestartAsked | PauseAsked | ResumeAsked | LimitSet | Added | Forgotten) -> None:
         """Take in what a caller wants, at once: what the machine refuses is raised here, and has changed nothing."""
         self._handle(event)
         self._work()
@@ -199,6 +217,12 @@ class Supervisor:
                     place.child.take_rung(action.rung)
                     if place.hold is not None and action.rung is not Rung.KILL:
                         place.hold.dismiss()  # after it was told to end: what it does now must not be one more loop
+            case Pause():
+                if place.child is not None:
+                    place.child.pause()
+            case Resume():
+                if place.child is not None:
+                    place.child.resume()
             case Abandon():
                 if place.child is not None:
                     place.left = True
@@ -232,7 +256,8 @@ class Supervisor:
             from asyncproc._supervision.health import Health
 
             place.health = incarnation.health = Health(self, incarnation, order)
-        place.child = self.engine.start(place.spec, order, incarnation)
+        spec = place.spec if not action.slots else equipped(place.spec, action.slots)
+        place.child = self.engine.start(spec, order, incarnation)
         place.begin_output()
         if place.mail is not None:
             place.mail.connect(place.child)
@@ -361,6 +386,18 @@ class Supervisor:
             _, left = await asyncio.wait(self.checks, timeout=HOOK_LIMIT)
             for task in left:
                 log.error("%s does not end, though it was cancelled %s s ago", task.get_name(), HOOK_LIMIT)
+
+
+def equipped(spec: Spec[Any], slots: Slots) -> Spec[Any]:
+    """The same for a child that has been given resources: in its ``metadata``, gpus also where CUDA looks for them."""
+    described = spec._asyncproc
+    given = {name: list(numbers) or amount for name, amount, numbers in slots}
+    changes: dict[str, Any] = {"metadata": {**described.options.get("metadata", {}), "resources": given}}
+    gpus = next((numbers for name, _, numbers in slots if name == "gpu"), ())
+    if gpus and described.kind in kinds.OS:
+        visible = {"CUDA_VISIBLE_DEVICES": ",".join(map(str, gpus))}
+        changes["env"] = {**visible, **described.options.get("env", {})}
+    return spec.with_options(**changes)
 
 
 def _is_probed(spec: Spec[Any]) -> bool:

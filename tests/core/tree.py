@@ -6,7 +6,19 @@ from signal import SIGTERM
 from typing import TYPE_CHECKING
 
 from asyncproc._core.exit import Exit, Reason
-from asyncproc._core.supervision.action import Abandon, AwaitDue, Finish, Judge, Move, Ready, Start, Stop, Wait
+from asyncproc._core.supervision.action import (
+    Abandon,
+    AwaitDue,
+    Finish,
+    Judge,
+    Move,
+    Pause,
+    Ready,
+    Resume,
+    Start,
+    Stop,
+    Wait,
+)
 from asyncproc._core.supervision.event import (
     OWN,
     Acknowledged,
@@ -17,8 +29,10 @@ from asyncproc._core.supervision.event import (
     Judged,
     KillAsked,
     NodeId,
+    PauseAsked,
     Readied,
     RestartAsked,
+    ResumeAsked,
     RunAsked,
     Spawned,
     StopAsked,
@@ -54,8 +68,8 @@ def supervisor(name: str, *members: Plan, **options: object) -> Plan:
 class Tree:
     """A machine with a clock that is set by hand; nodes are named by their last names."""
 
-    def __init__(self, plan: Plan) -> None:
-        self.machine = TreeMachine()
+    def __init__(self, plan: Plan, resources: dict[str, float] | None = None) -> None:
+        self.machine = TreeMachine(resources)
         self.now = 0.0
         self.ids: dict[str, NodeId] = {}
         self.tickets: dict[str, int] = {}
@@ -78,7 +92,8 @@ class Tree:
         name = self[action.node].name
         match action:
             case Start():
-                return f"start {name}"
+                held = "".join(f" {resource}{list(numbers)}" for resource, _, numbers in action.slots)
+                return f"start {name}{held}"
             case Stop():
                 return f"{action.rung.value} {name}"
             case Abandon():
@@ -92,6 +107,10 @@ class Tree:
             case AwaitDue():
                 self.tickets[name] = action.ticket
                 return ""
+            case Pause():
+                return f"pause {name}"
+            case Resume():
+                return f"resume {name}"
             case Move() | Wait():
                 return ""
 
@@ -157,6 +176,12 @@ class Tree:
         node = self.machine.node(self.ids[name])
         serial: int = node.serial  # type: ignore[attr-defined]  # the timer that was set last
         return self.tell(TimerFired(node.id, node.incarnation, timer, serial))
+
+    def pause(self, name: str) -> list[str]:
+        return self.tell(PauseAsked(self.ids[name]))
+
+    def resume(self, name: str) -> list[str]:
+        return self.tell(ResumeAsked(self.ids[name]))
 
     def judge(self, name: str, again: bool) -> list[str]:
         return self.tell(Judged(self.ids[name], self[name].incarnation, again))

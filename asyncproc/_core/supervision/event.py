@@ -126,11 +126,24 @@ class Due(Value):
 class RestartAsked(Value):
     """Somebody wants a new incarnation of the node: one that lives is ended first, one that waits for its time need not.
 
-    One that rests until a due time runs now. It counts for no limit. A node that has ended, and whose supervisor runs, takes part in it again; any other runs by itself.
+    One that rests until its next due time need not either. It counts for no limit. A node that has ended, and whose supervisor
+    runs, takes part in it again; any other runs by itself.
     """
 
     node: NodeId
     by: str
+
+
+class PauseAsked(Value):
+    """Somebody wants what runs in the subtree to stand still; what starts there meanwhile does so once it is ready."""
+
+    node: NodeId
+
+
+class ResumeAsked(Value):
+    """Somebody wants the paused subtree to go on."""
+
+    node: NodeId
 
 
 class LimitSet(Value):
@@ -183,6 +196,8 @@ Event: TypeAlias = (
     Added
     | RunAsked
     | RestartAsked
+    | PauseAsked
+    | ResumeAsked
     | LimitSet
     | StopAsked
     | KillAsked

@@ -23,15 +23,14 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from asyncproc._core.exit import Exit, Reason
-from asyncproc._core.supervision.action import Abandon, Finish, Move, Ready, Rung, Start, Stop, Wait
+from asyncproc._core.supervision.action import Abandon, Finish, Move, Pause, Ready, Resume, Rung, Start, Stop, Wait
 from asyncproc._core.supervision.cause import Cause, classed, end_of, failure_of, restart_asked, shutdown_by
 from asyncproc._core.supervision.event import Timer
 from asyncproc._core.supervision.ladder import Descent
 from asyncproc._core.supervision.order import departed, enlist, let_go, turn
-from asyncproc._core.supervision.plan import AtLimit, Kind
+from asyncproc._core.supervision.plan import AtLimit, Kind, Ladder
 from asyncproc._core.supervision.record import Group, Leaf, Supervised
-from asyncproc._core.supervision.restart import comes_back
-from asyncproc._core.supervision.restart import resume
+from asyncproc._core.supervision.restart import comes_back, resume
 from asyncproc._core.supervision.restart import verdict as verdict_of
 from asyncproc._core.supervision.rhythm import keep_time, rests_first
 from asyncproc._core.supervision.state import MOVES, State
@@ -39,9 +38,10 @@ from asyncproc._core.value import replaced
 from asyncproc.errors import InternalError
 
 if TYPE_CHECKING:
-    from asyncproc._core.supervision.action import Action
+    from asyncproc._core.supervision.action import Action, Slots
     from asyncproc._core.supervision.cause import Ending
     from asyncproc._core.supervision.record import Course, Gate, Node
+    from asyncproc._core.supervision.tokens import Tokens
 
 
 class Life:
@@ -52,9 +52,10 @@ class Life:
         actions: what it has led to so far, in order.
     """
 
-    __slots__ = ("actions", "events", "now", "tickets")
+    __slots__ = ("actions", "events", "now", "tickets", "tokens")
 
-    def __init__(self) -> None:
+    def __init__(self, tokens: Tokens) -> None:
+        self.tokens = tokens
         self.now = 0.0
         self.events = 0
         self.tickets = 0
@@ -71,7 +72,7 @@ class Life:
         gate = _gate_of(node)
         if gate is None or (gate.open and not gate.waiting):
             self._begin(node, gate)
-            return True
+            return node.state is not State.WAITING  # it may have to wait once more, for what it needs
         self.await_turn(node)
         gate.waiting[node.id] = node
         node.gate = gate
@@ -105,27 +106,36 @@ class Life:
         self.begin_again(node)
 
     def begin_again(self, node: Node) -> None:
-        """A new incarnation of one that is past its gate."""
+        """A new incarnation of one that is past its gate; when there is not what it needs, as soon as there is."""
+        if node.plan.resources and not self.tokens.grant(node):
+            self.await_turn(node)
+            self.settle(node)
+            return
         node.incarnation += 1
         node.round = _course(node).round
-        node.begun, node.born = self.now, self.events
+        node.begun, node.born, node.stood = self.now, self.events, 0.0
         node.ready, node.finished, node.cause, node.spent = False, False, None, ()
         self.move(node, State.STARTING)
         if node.rhythm is not None and not node.rhythm.ticket:
             keep_time(self, node, node.rhythm)
-        if node.plan.timeout is not None:
-            self.wait(node, Timer.TIMEOUT, self.now + node.plan.timeout)
+        for timer, at in node.limits():
+            self.wait(node, timer, at)
         if isinstance(node, Group):
             self._open(node)
         else:
             self._start(node)
 
     def _start(self, leaf: Node) -> None:
-        self.actions.append(Start(leaf.id, leaf.incarnation, leaf.round))
-        if leaf.plan.join_in is not None:
-            self.wait(leaf, Timer.JOIN, self.now + leaf.plan.join_in)
+        self.actions.append(Start(leaf.id, leaf.incarnation, leaf.round, self._slots_of(leaf)))
         if not leaf.plan.held:
             self.release(leaf)
+
+    def _slots_of(self, leaf: Node) -> Slots:
+        """Of what it holds, and the groups that it is in."""
+        if not self.tokens.in_use:
+            return ()
+        held = [slots for node in (leaf, *leaf.ancestors()) for slots in self.tokens.held_by(node)]
+        return tuple({name: (name, amount, numbers) for name, amount, numbers in reversed(held)}.values())
 
     def release(self, leaf: Node) -> None:
         """Its start takes its own time now, and nobody else's."""
@@ -189,6 +199,8 @@ class Life:
         self.actions.append(Ready(node.id, node.incarnation))
         if begins:
             self.settle(node)
+            if (not isinstance(node, Leaf) or node.spawned) and any(above.state is State.PAUSED for above in node.ancestors()):
+                self.pause(node)
         supervisor = node.supervisor
         if supervisor is not None and (supervisor.line.pop(node.id, None) is not None or supervisor.line):
             turn(self, supervisor)
@@ -203,6 +215,33 @@ class Life:
         group.unready -= 1
         if group.unready == 0:
             self.ready(group)
+
+    # Standing still.
+
+    def pause(self, node: Node) -> None:
+        """What runs in the subtree stands still, as far as it can: a thread or a coroutine cannot."""
+        if node.state is State.RUNNING and (isinstance(node, Group) or node.plan.ladder is not Ladder.TASK):
+            self.move(node, State.PAUSED)
+            if isinstance(node, Leaf):
+                self.actions.append(Pause(node.id, node.incarnation))
+        for child in node.below():
+            self.pause(child)
+
+    def resume(self, node: Node) -> None:
+        """It goes on; the time in which it stood still counts for none of its limits."""
+        if node.state is State.PAUSED:
+            node.stood += self.now - node.since
+            self._go_on(node)
+            self.move(node, State.RUNNING)
+            for timer, at in node.limits():
+                if at > self.now:  # it may have run as long as it was to before
+                    self.wait(node, timer, at)
+        for child in node.below():
+            self.resume(child)
+
+    def _go_on(self, node: Node) -> None:
+        if isinstance(node, Leaf):
+            self.actions.append(Resume(node.id, node.incarnation))
 
     # Being ended.
 
@@ -250,6 +289,8 @@ class Life:
 
     def _wind_down(self, node: Node, ending: Ending) -> None:
         node.cause = node.cause or ending.cause
+        if node.state is State.PAUSED:
+            self._go_on(node)  # one that stands still hears nothing
         if node.state is not State.STOPPING:
             self.move(node, State.STOPPING)
         if isinstance(node, Group):
@@ -331,21 +372,30 @@ class Life:
     def leave(self, leaf: Leaf, raw: Exit) -> None:
         """The leaf is gone."""
         exit = classed(self._completed(leaf, raw), leaf.cause, leaf.descent, leaf.plan.ladder)
+        leaf.pid, leaf.spawned, leaf.descent = None, False, None
         if exit.reason is Reason.FINISHED:
             self.ready(leaf)  # ending well counts as ready
-        leaf.pid, leaf.spawned, leaf.descent = None, False, None
         self._end(leaf, exit)
 
     def _end(self, node: Node, exit: Exit) -> None:
         """Its incarnation has ended."""
+        if node.plan.resources:
+            self.tokens.release(node)
         if not comes_back(self, node, exit):
             self.end_for_good(node, exit)
+
+    def hand_on(self) -> None:
+        """Give what has become free to those who wait for it; when all is done that has made it free."""
+        while (node := self.tokens.next()) is not None:
+            self.begin_again(node)
 
     def end_for_good(self, node: Node, exit: Exit) -> None:
         """It has ended in this round. This concerns its gate, then its course or its group, then who waits in line."""
         self.move(node, State.ENDED, exit)
         if node.rhythm is not None:
             node.rhythm.clear()
+        if node.plan.resources:
+            self.tokens.release(node)
         gate, node.gate = node.gate, None
         if gate is not None:
             gate.leave(node)

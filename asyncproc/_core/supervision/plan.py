@@ -81,6 +81,7 @@ class Plan(Value):
         backoff: how long after them; None at once.
         needs: names of the siblings that are ready before it starts, and end after it; members of a SUPERVISOR only.
         essential: whether its end for good is its supervisor's.
+        resources: names and amounts of what it holds while it lives, and waits for before.
         strategy: whom else a restart concerns; SUPERVISOR only.
         intensity: failures of its members, of a member of another kind of group its own, that are followed by a restart
             within *period*; one more is the limit. None without limit.
@@ -106,6 +107,7 @@ class Plan(Value):
     backoff: Backoff | None = None
     needs: tuple[str, ...] = ()
     essential: bool = False
+    resources: tuple[tuple[str, float], ...] = ()
     strategy: Strategy = Strategy.ONE_FOR_ONE
     intensity: int | None = 3
     period: float = 30.0

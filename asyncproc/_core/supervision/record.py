@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, ClassVar, Protocol, TypeAlias
 
+from asyncproc._core.supervision.event import Timer
 from asyncproc._core.supervision.plan import Kind, Restart
 from asyncproc._core.supervision.rhythm import Rhythm
 from asyncproc._core.supervision.state import State
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 History: TypeAlias = "tuple[tuple[float, Exit], ...]"
 
-LIVE = frozenset({State.STARTING, State.RUNNING, State.STOPPING})
+LIVE = frozenset({State.STARTING, State.RUNNING, State.PAUSED, State.STOPPING})
 """The states in which a node has an incarnation."""
 
 _TRAIL = 6
@@ -188,6 +189,7 @@ class Node:
         added: what was added below it, in order of start; the members of its plan are in *members*.
         course: the rounds that it takes part in, or last took part in.
         gate: the gate that it has passed or waits at.
+        stood: seconds that its last incarnation was paused, up to the last resume.
         born: the number of the event in which its last incarnation began.
         cause: why its present incarnation is being ended.
         out: whether somebody asked for its end in this run: it takes no part in later rounds.
@@ -205,7 +207,7 @@ class Node:
     __slots__ = (
         "above", "added", "awaited", "begun", "born", "cause", "course", "exit", "failures", "finished", "gate", "history",
         "id", "incarnation", "out", "plan", "proven", "rank", "ready", "renew", "rhythm", "round", "serial", "since", "spent",
-        "state", "trail",
+        "state", "stood", "trail",
     )  # fmt: skip
 
     members: list[Node]
@@ -221,6 +223,7 @@ class Node:
         self.trail: tuple[State, ...] = (State.CREATED,)
         self.since = 0.0
         self.begun = 0.0
+        self.stood = 0.0
         self.born = 0
         self.incarnation = 0
         self.round = 0
@@ -320,6 +323,13 @@ class Node:
         while node is not top and node.above is not None and not node.is_added:
             node = node.above
             yield node
+
+    def limits(self) -> Iterator[tuple[Timer, float]]:
+        """When its present incarnation will have run too long, or long enough, as long as it is not paused."""
+        if self.plan.timeout is not None:
+            yield Timer.TIMEOUT, self.begun + self.stood + self.plan.timeout
+        if self.plan.join_in is not None:
+            yield Timer.JOIN, self.begun + self.stood + self.plan.join_in
 
     def ancestors(self) -> Iterator[Node]:
         """All above it, innermost first."""

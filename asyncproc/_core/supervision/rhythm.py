@@ -6,7 +6,7 @@ what a due time finds is decided here, when it comes.
 
 A rest stands where an end for good would: what has to be started again for another reason is, as without a schedule, and only
 what would be over rests instead. So a failure concerns nobody else, and an end that somebody asked for is for good. Who rests
-holds no place in a gate, and nobody waits for it to be ready.
+holds no place in a gate and no resources, and nobody waits for it to be ready.
 """
 
 from __future__ import annotations
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from asyncproc._core.exit import Exit
     from asyncproc._core.supervision.life import Life
     from asyncproc._core.supervision.record import Node
+
+
+_LEFT_ALONE = frozenset({State.PAUSED, State.STOPPING})
+"""Somebody has other plans with what is there."""
 
 
 class Rhythm:
@@ -92,6 +96,8 @@ def _fall_asleep(life: Life, node: Node, rhythm: Rhythm) -> None:
     gate, node.gate = node.gate, None
     if gate is not None:
         gate.leave(node)
+    if node.plan.resources:
+        life.tokens.release(node)
     life.settle(node)
     supervisor = node.supervisor
     if supervisor is not None:
@@ -110,7 +116,7 @@ def due(life: Life, node: Node, rhythm: Rhythm) -> None:
     runs = node.live or node.state is State.BACKOFF
     if node.plan.overlap is Overlap.QUEUE:
         rhythm.queued = runs
-    elif node.plan.overlap is Overlap.RESTART and runs and node.state is not State.STOPPING and _goes_on(node):
+    elif node.plan.overlap is Overlap.RESTART and runs and node.state not in _LEFT_ALONE and _goes_on(node):
         life.restart(node, "its schedule")
 
 
