@@ -17,6 +17,7 @@ from asyncproc._core import options as kinds
 from asyncproc._core.supervision.action import (
     Abandon,
     Action,
+    AwaitDue,
     Finish,
     Judge,
     Move,
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     from asyncproc._spec.base import Spec
     from asyncproc._supervision.heartbeat import Heartbeats
     from asyncproc._supervision.memory import MemoryWatch
+    from asyncproc._supervision.schedules import Schedules
     from asyncproc.abc import Clock, Engine, Service, Subscriber
 
 log = logging.getLogger("asyncproc")
@@ -109,6 +111,7 @@ class Supervisor:
         self._working = False
         self._next_id = 0
         self._memory: MemoryWatch | None = None
+        self._schedules: Schedules | None = None
         self._hooks: set[asyncio.Task[None]] = set()
         self._crashes = CrashLog(clock, name)
         self.checks: set[asyncio.Task[Any]] = set()
@@ -229,6 +232,8 @@ class Supervisor:
                     place.child.abandon()
             case Wait():
                 self._wait(place, action)
+            case AwaitDue():
+                self._timetable().await_due(place, action.ticket)
             case Judge():
                 self.post(Judged(action.node, action.incarnation, _judgement(place, action.exit)))
             case Move():
@@ -272,6 +277,14 @@ class Supervisor:
             self._memory = MemoryWatch(self)
         return self._memory
 
+    def _timetable(self) -> Schedules:
+        """Made for the first node with a schedule."""
+        if self._schedules is None:
+            from asyncproc._supervision.schedules import Schedules
+
+            self._schedules = Schedules(self, _drawn)
+        return self._schedules
+
     def _wait(self, place: Place, action: Wait) -> None:
         self._cancel_timer(place, action.timer)
         fired = TimerFired(action.node, action.incarnation, action.timer, action.serial)
@@ -296,7 +309,7 @@ class Supervisor:
             pending.cancel()
 
     def _move(self, place: Place, move: Move) -> None:
-        place.restart_at = None
+        place.restart_at = None if self._schedules is None else self._schedules.moved(place)
         if place.health is not None and (move.exit is not None or move.after is State.STOPPING):
             place.health.close()
         if move.exit is not None:

@@ -187,6 +187,7 @@ class World(RuleBasedStateMachine):
         self.anew: set[NodeId] = set()  # asked to be restarted with what is around them
         self.joined: set[NodeId] = set()  # members that their supervisors did not plan
         self.undecided: list[Judge] = []
+        self.readied: set[NodeId] = set()  # in the present event: they may be gone again at its end
         self.times: dict[NodeId, AwaitDue] = {}  # the due time that each node has asked for last, and was not told of
         self.failures: dict[NodeId, list[float]] = {}  # by supervisor: those that a restart followed
 
@@ -576,6 +577,7 @@ class World(RuleBasedStateMachine):
 
     def tell(self, event: Event) -> list[Action]:
         self.event = event
+        self.readied.clear()
         self.broken = True  # until it is seen not to be: what has broken is not torn down, which would hide it
         actions = self.machine.handle(event, self.now)
         self.journal.append((self.now, event, actions))
@@ -624,6 +626,7 @@ class World(RuleBasedStateMachine):
                 assert action.at >= self.now or action.timer is Timer.RUNG
                 self.timers.append(action)
             case Ready():
+                self.readied.add(action.node)
                 assert self.states[action.node] in (State.RUNNING, State.PAUSED)
             case Finish():
                 assert action.node in self.owed, "finished exactly once per run"
@@ -666,7 +669,10 @@ class World(RuleBasedStateMachine):
             assert all(self.states[member.id] is State.ENDED for member in self.members(group) if member.id < node.id)
         if group.plan.kind is Kind.SUPERVISOR:
             needed = [member for member in self.members(group) if member.name in node.plan.needs]
-            up = (member.ready or member.asleep or self.states[member.id] is State.ENDED for member in needed)
+            up = (
+                member.ready or member.id in self.readied or member.asleep or self.states[member.id] is State.ENDED
+                for member in needed
+            )
             assert all(up), "what it needs is up"
 
     def check_intensity(self, node: NodeView) -> None:

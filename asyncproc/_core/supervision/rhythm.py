@@ -1,8 +1,8 @@
 """When a node with a schedule runs: once at each due time, and in between it rests in WAITING.
 
 The machine knows no times of day. It asks for the next due time by :class:`~asyncproc._core.supervision.action.AwaitDue`, and
-one :class:`~asyncproc._core.supervision.event.Due` answers. From its first turn to its end for good exactly one question is open:
-what a due time finds is decided here, when it comes.
+one :class:`~asyncproc._core.supervision.event.Due` answers. From its first turn to its end for good exactly one question is
+open: what a due time finds is decided here, when it comes.
 
 A rest stands where an end for good would: what has to be started again for another reason is, as without a schedule, and only
 what would be over rests instead. So a failure concerns nobody else, and an end that somebody asked for is for good. Who rests
