@@ -217,6 +217,7 @@ class Root:
     async def _live(self) -> None:
         try:
             await self._closing.wait()
+            self.supervisor.begin_close()
             await self.stop(OWN, "leaving the manager")
             await self.supervisor.aclose()
             await self.engine.aclose()

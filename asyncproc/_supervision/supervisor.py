@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from asyncproc._supervision.heartbeat import Heartbeats
     from asyncproc._supervision.memory import MemoryWatch
     from asyncproc._supervision.schedules import Schedules
+    from asyncproc._supervision.watching import Watching
     from asyncproc.abc import Clock, Engine, Service, Subscriber
 
 log = logging.getLogger("asyncproc")
@@ -112,6 +113,7 @@ class Supervisor:
         self._next_id = 0
         self._memory: MemoryWatch | None = None
         self._schedules: Schedules | None = None
+        self._watching: Watching | None = None
         self._hooks: set[asyncio.Task[None]] = set()
         self._crashes = CrashLog(clock, name)
         self.checks: set[asyncio.Task[Any]] = set()
@@ -205,6 +207,8 @@ class Supervisor:
         if place.parent is not None and place in place.parent.members:
             place.parent.members.remove(place)
         self.demand(Forgotten(place.id))
+        if self._watching is not None:
+            self._watching.refresh()
 
     # --- deeds ----------------------------------------------------------------------------------------------------------
 
@@ -285,6 +289,17 @@ class Supervisor:
             self._schedules = Schedules(self, _drawn)
         return self._schedules
 
+    def _look_at_files(self, place: Place, move: Move) -> None:
+        """For as long as it takes: the first node that watches brings what that needs."""
+        if place.spec._asyncproc.options.get("watch"):
+            if self._watching is None:
+                from asyncproc._supervision.watching import Watching
+
+                self._watching = Watching(self)
+            self._watching.moved(place)
+        elif self._watching is not None and move.after is State.ENDED:
+            self._watching.refresh()
+
     def _wait(self, place: Place, action: Wait) -> None:
         self._cancel_timer(place, action.timer)
         fired = TimerFired(action.node, action.incarnation, action.timer, action.serial)
@@ -328,6 +343,7 @@ class Supervisor:
         if move.exit is not None and move.before in LIVE:
             self._call_back(place, "ended")
             self._crashes.note(place, move)
+        self._look_at_files(place, move)
         self.wake(place)
         if place.parent is not None:
             self.wake(place.parent)
@@ -390,9 +406,16 @@ class Supervisor:
         self._hooks.add(task)
         task.add_done_callback(self._hooks.discard)
 
+    def begin_close(self) -> None:
+        """From now on nothing that happens outside starts anything."""
+        if self._watching is not None:
+            self._watching.close()
+
     async def aclose(self) -> None:
         """Wait for callbacks that are under way, which have their limits, and for checks, which were cancelled."""
         self._crashes.close()
+        if self._watching is not None:
+            await self._watching.aclose()
         if self._hooks:
             await asyncio.wait(self._hooks)
         if self.checks:
