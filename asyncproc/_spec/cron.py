@@ -1,13 +1,13 @@
 """Cron text as times of the wall clock, in the zone of this machine; needs the extra ``schedule``.
 
-Five fields as in crontab(5), six with seconds in front, or ``@hourly``, ``@daily``, ``@weekly``, ``@monthly``, ``@yearly``. Where
-the clocks change, it is as in Debian's cron: what is meant for a time that does not come runs right after the gap, what is meant
-for one that comes twice runs once, and what has a star for its minute or hour goes by the clock as it shows.
+Five fields as in crontab(5), six with seconds in front, or ``@hourly``, ``@daily``, ``@weekly``, ``@monthly``, ``@yearly``.
+Where the clocks change, it is as in Debian's cron: what is meant for a time that does not come runs right after the gap, what
+is meant for one that comes twice runs once, and what has a star for its minute or hour goes by the clock as it shows.
 """
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING
 
 from asyncproc._core.value import Value
@@ -75,7 +75,7 @@ class _Local(tzinfo):
         return timedelta(seconds=round((naive - _EPOCH).total_seconds() - naive.timestamp()))
 
     def fromutc(self, moment: datetime) -> datetime:
-        return datetime.fromtimestamp(moment.replace(tzinfo=timezone.utc).timestamp()).replace(tzinfo=self)
+        return datetime.fromtimestamp(moment.replace(tzinfo=UTC).timestamp()).replace(tzinfo=self)
 
     def dst(self, moment: datetime | None) -> None:
         """Nobody asks which part of the offset it is."""

@@ -17,22 +17,22 @@ class Schedule:
 
     ``schedule=5.0`` means ``Schedule(every=5.0)``, and ``schedule="30 4 * * *"`` means ``Schedule(cron="30 4 * * *")``.
 
-    What waits for its time holds no slot of a ``limit`` and no ``resources``, and counts as ready; ``await handle`` goes on until
-    it is stopped, and then gives the last run's result. A run that fails is logged and concerns nobody else: ``restart``, which is
-    "temporary" unless it says "transient" or is a predicate, may have it repeated within the run, and when that is used up too,
-    the next due time is its next chance. ``handle.restart()`` runs it at once, and its due times stay what they are.
+    What waits for its time holds no slot of a ``limit`` and no ``resources``, and counts as ready; ``await handle`` goes on
+    until it is stopped, and then gives the last run's result. A run that fails is logged and concerns nobody else: ``restart``,
+    which is "temporary" unless it says "transient" or is a predicate, may have it repeated within the run, and when that is
+    used up too, the next due time is its next chance. ``handle.restart()`` runs it at once, and its due times stay what they are.
 
     Attributes:
         every: seconds from start to start, by a clock that nobody sets; the first start is at once. It stands still while the
             machine is suspended. A run that comes late does not move those after it.
         cron: text as in crontab(5), five fields, six with seconds in front, or ``@daily`` and the like; in the zone of this
-            machine. The first start is at the first time that it means. Needs ``pip install asyncproc[schedule]``. Where the clocks
-            change, a given time that does not come is made up for right after the gap, and one that comes twice counts once. When
-            somebody sets the clock, that is noticed within a minute: set back by more than that, its times come again.
+            machine. The first start is at the first time that it means. Needs ``pip install asyncproc[schedule]``. Where the
+            clocks change, a given time that does not come is made up for right after the gap, and one that comes twice counts
+            once. When somebody sets the clock, that is noticed within a minute: set back by more, its times come again.
         overlap: what a due time does while the node runs: "skip" nothing, "queue" has it run once more as soon as it has ended,
             however many due times have come, "restart" ends it and starts it anew (not while it is paused).
-        misfire: what becomes of due times that were missed by more than a minute, because the machine was suspended, the clock was
-            set forward or the manager stood still: "skip" waits for the next one, "once" runs at once, however many were missed.
+        misfire: what becomes of due times that were missed by more than a minute, because the machine was suspended, the clock
+            was set forward or the manager stood still: "skip" waits for the next one, "once" runs at once, and only once.
         jitter: each start comes so many seconds later at most, at random; also the first one of ``every``.
     """
 
@@ -87,7 +87,8 @@ def schedule_faults(path: str, options: Mapping[str, Any]) -> list[Fault]:
     if isinstance(value, str) and (rule := cron_rule(value)) is not None:
         faults.append(Fault(path, "schedule", value, rule))
     if options.get("restart") == "permanent":
-        faults.append(Fault(path, "restart", "permanent", "is not for what has a schedule: it would never wait for its next time"))
+        rule = "is not for what has a schedule: it would never wait for its next time"
+        faults.append(Fault(path, "restart", "permanent", rule))
     return faults
 
 

@@ -1,8 +1,9 @@
 """A thread that sees files change.
 
-What is looked at are folders, one by one: those below the watched ones that count, and the folder around each watched path. So an
-editor that puts a new file in place of the old one is seen, a path that goes and comes again is found again, and what version
-control ignores (a virtual environment may hold thousands of folders) takes no watch. A new folder has it all looked through anew.
+What is looked at are folders, one by one: those below the watched ones that count, and the folder around each watched path. So
+an editor that puts a new file in place of the old one is seen, a path that goes and comes again is found again, and what
+version control ignores (a virtual environment may hold thousands of folders) takes no watch. A new folder has all looked
+through anew.
 """
 
 from __future__ import annotations
@@ -33,11 +34,15 @@ class FileChanges:
 
     Args:
         told: called in the thread with the watched paths below which something has changed, and for each with one such file.
+        looks: called in the thread with the paths that it sees from now on; none while it looks them through anew.
         ended: called in the thread as its last deed.
     """
 
-    def __init__(self, told: Callable[[dict[str, str]], None], ended: Callable[[], None]) -> None:
+    def __init__(
+        self, told: Callable[[dict[str, str]], None], looks: Callable[[frozenset[str]], None], ended: Callable[[], None]
+    ) -> None:
         self._told = told
+        self._looks = looks
         self._ended = ended
         self._roots: frozenset[str] = frozenset()
         self._woken = threading.Event()
@@ -91,6 +96,7 @@ class FileChanges:
             except FileNotFoundError:
                 continue
             self._note_comers(roots)
+            self._looks(roots)
             return eyes
         raise RuntimeError(f"folders below {', '.join(roots)} come and go too fast to be watched")
 
@@ -121,6 +127,8 @@ class FileChanges:
             for root in self._roots:
                 if self._concerns(root, Change(kind), path):
                     changed.setdefault(root, path)
+        if self._stale:
+            self._looks(frozenset())
         if changed:
             self._told(changed)
 

@@ -13,9 +13,9 @@ from watchfiles import Change, DefaultFilter
 class Ignored:
     """The rules of one watched folder, as they stand when it is looked through.
 
-    Every ``.gitignore`` counts, from the top of the repository (without one, from the folder itself) down to the file; the nearest
-    that says anything about it decides. Besides, what :class:`watchfiles.DefaultFilter` names is ignored below the folder:
-    ``.git``, ``__pycache__``, ``node_modules``, virtual environments, editors' swap files.
+    Every ``.gitignore`` counts, from the top of the repository (without one, from the folder itself) down to the file; the
+    nearest that says anything about it decides. Besides, what :class:`watchfiles.DefaultFilter` names is ignored below the
+    folder: ``.git``, ``__pycache__``, ``node_modules``, virtual environments, editors' swap files.
 
     Args:
         root: the folder, absolute.

@@ -1,8 +1,8 @@
 """Waits for the times at which nodes with a schedule are due, and tells the machine.
 
 Here are the clocks: what a due time means is decided in :mod:`asyncproc._core.supervision.rhythm`. An interval goes by the
-manager's clock, which nobody sets. A cron entry goes by the wall clock, which somebody may set, and which goes on while the machine is
-suspended: no timer of one runs for longer than a minute, so that this is noticed.
+manager's clock, which nobody sets. A cron entry goes by the wall clock, which somebody may set, and which goes on while the
+machine is suspended: no timer of one runs for longer than a minute, so that this is noticed.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from asyncproc._core.supervision.event import RestartAsked
@@ -15,7 +16,7 @@ from asyncproc._supervision.file_changes import FileChanges
 from asyncproc.errors import StateError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from asyncproc._supervision.place import Place
     from asyncproc._supervision.supervisor import Supervisor
@@ -37,6 +38,9 @@ class Watching:
 
     Args:
         supervisor: whose tree it is.
+
+    Attributes:
+        seen: the paths of which changes are seen by now.
     """
 
     def __init__(self, supervisor: Supervisor) -> None:
@@ -46,6 +50,7 @@ class Watching:
         self._changes: FileChanges | None = None
         self._ending: dict[FileChanges, asyncio.Future[None]] = {}
         self._closed = False
+        self.seen: frozenset[str] = frozenset()
         supervisor.on_close.append(self.close)
 
     def moved(self, place: Place) -> None:
@@ -89,19 +94,21 @@ class Watching:
 
     def _begin(self) -> FileChanges:
         loop = self._supervisor.loop
-        ended: asyncio.Future[None] = loop.create_future()
 
-        def end() -> None:
+        def on_loop(call: Callable[..., object], *args: object) -> None:
             with suppress(RuntimeError):  # the loop was closed before its manager
-                loop.call_soon_threadsafe(self._ended, changes)
+                loop.call_soon_threadsafe(call, *args)
 
-        changes = FileChanges(lambda changed: self._tell(loop, changed), end)
-        self._ending[changes] = ended
+        changes = FileChanges(
+            partial(on_loop, self._changed), partial(on_loop, self._looks), lambda: on_loop(self._ended, changes)
+        )
+        self._ending[changes] = loop.create_future()
         return changes
 
-    def _tell(self, loop: asyncio.AbstractEventLoop, changed: dict[str, str]) -> None:
-        with suppress(RuntimeError):
-            loop.call_soon_threadsafe(self._changed, changed)
+    def _looks(self, roots: frozenset[str]) -> None:
+        self.seen = roots
+        for place in self._roots:
+            self._supervisor.wake(place)
 
     def _ended(self, changes: FileChanges) -> None:
         changes.thread.join()  # this was its last deed

@@ -698,7 +698,7 @@ class World(RuleBasedStateMachine):
         if isinstance(self.event, KillAsked) or getattr(self.event, "grace", None) == 0 or self.event.node == node.id:
             return
         later = [member for member in self.members(group) if member.id > node.id]
-        assert not any(self.states[member.id] in LIVE for member in later) or self.event.node in {
+        assert not any(self.states.get(member.id) in LIVE for member in later) or self.event.node in {
             e.id for e in self.planned(node)
         }
 
@@ -709,7 +709,7 @@ class World(RuleBasedStateMachine):
         failed = [member for member in members if self.exits_seen[member.id].failed]
         if exit.reason is Reason.FINISHED and exit.incarnation:
             # One that was stopped in an earlier round keeps the exit that it had.
-            assert group.plan.continues or all(member.id in self.barred for member in failed)
+            assert group.plan.continues or all(member.id in self.barred or member.out for member in failed)
         if exit.reason is Reason.CRASHED:
             assert failed or exit.error
             # Of one that has begun again since, in the same event, it is not told any more.
