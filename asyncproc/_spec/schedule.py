@@ -20,7 +20,7 @@ class Schedule:
     What waits for its time holds no slot of a ``limit`` and no ``resources``, and counts as ready; ``await handle`` goes on
     until it is stopped, and then gives the last run's result. A run that fails is logged and concerns nobody else: ``restart``,
     which is "temporary" unless it says "transient" or is a predicate, may have it repeated within the run, and when that is
-    used up too, the next due time is its next chance. ``handle.restart()`` runs it at once, and its due times stay what they are.
+    used up too, the next due time is its next chance. ``handle.restart()`` runs it at once; its due times stay what they are.
 
     Attributes:
         every: seconds from start to start, by a clock that nobody sets; the first start is at once. It stands still while the

@@ -22,7 +22,7 @@ from asyncproc._supervision.ignored import Ignored
 log = logging.getLogger("asyncproc")
 
 STEP_MS = 50
-"""So often the thread takes what was seen; watchfiles has no way to be woken by it."""
+"""So often the thread looks what was seen: watchfiles cannot be waited for otherwise."""
 POLL_MS = 300
 """So often files are looked at where the system tells nothing of them."""
 TRIES = 5
@@ -45,7 +45,7 @@ class FileChanges:
         self._looks = looks
         self._ended = ended
         self._roots: frozenset[str] = frozenset()
-        self._woken = threading.Event()
+        self._woken = False
         self._stopped = False
         self._stale = True
         self._there: dict[str, bool] = {}
@@ -55,14 +55,14 @@ class FileChanges:
     def watch(self, roots: frozenset[str]) -> None:
         """Look at these paths from now on."""
         self._roots = roots
-        self._woken.set()
+        self._woken = True
         if not self.thread.ident:
             self.thread.start()
 
     def stop(self) -> None:
-        """Look no longer; the thread ends within two steps."""
+        """Look no longer; the thread ends within three steps."""
         self._stopped = True
-        self._woken.set()
+        self._woken = True
 
     # --- in the thread --------------------------------------------------------------------------------------------------
 
@@ -77,14 +77,15 @@ class FileChanges:
     def _look(self) -> None:
         eyes: RustNotify | None = None
         while not self._stopped:
-            if eyes is None or self._stale or self._woken.is_set():
-                self._woken.clear()
+            if eyes is None or self._stale or self._woken:
+                self._woken = False
                 self._stale = False
                 old, eyes = eyes, self._open_eyes(self._roots)
                 if old is not None:
-                    self._take(old.watch(1, 1, 1, None))  # what it saw until the new one did
+                    self._take(old.watch(1, 1, 1, None))  # what it has seen until the new one did
                     old.close()
-            self._take(eyes.watch(2 * STEP_MS, STEP_MS, 0, self._woken))
+            # Not woken by an event of its own: it would forget what it has seen and not told yet.
+            self._take(eyes.watch(2 * STEP_MS, STEP_MS, 2 * STEP_MS, None))
         if eyes is not None:
             eyes.close()
 
@@ -120,7 +121,7 @@ class FileChanges:
         self._there = there
 
     def _take(self, seen: Any) -> None:
-        if not isinstance(seen, set):  # "stop" when woken, "timeout" when there was nothing
+        if not isinstance(seen, set):  # "timeout": nothing
             return
         changed: dict[str, str] = {}
         for kind, path in sorted(seen, key=lambda each: each[1]):
