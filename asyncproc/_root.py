@@ -22,6 +22,7 @@ from asyncproc._core.supervision.state import State
 from asyncproc._engines.choice import engine_for
 from asyncproc._spec.group import Concurrent
 from asyncproc._supervision.bounded import carry_through, end_place
+from asyncproc.errors import StateError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -113,7 +114,7 @@ class Root:
         tree = supervisor.root if own else None
         if spec is not None and not own:
             tree = supervisor.add(spec, supervisor.root, spec._asyncproc.options.get("name", spec.made_name))
-        return supervisor, tree, Below(supervisor, supervisor.root, tree)
+        return supervisor, tree, Below(supervisor, supervisor.root, planned=tree)
 
     @property
     def _planting(self) -> tuple[Supervisor, Place | None, Below]:
@@ -140,6 +141,8 @@ class Root:
         return await self.ended(place, by)
 
     def begin(self, place: Place, rounds: int | None = 1, binding: bool = True) -> None:
+        if self.supervisor.closing:
+            raise StateError(f"node {place.path}: cannot be run any more, its manager closes")
         self.supervisor.demand(RunAsked(place.id, rounds, binding))
 
     def begin_tree(self, tree: Place) -> None:
@@ -217,7 +220,7 @@ class Root:
     async def _live(self) -> None:
         try:
             await self._closing.wait()
-            self.supervisor.begin_close()
+            self.supervisor.closing = True
             await self.stop(OWN, "leaving the manager")
             await self.supervisor.aclose()
             await self.engine.aclose()

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from asyncproc._core.names import name_fault
-from asyncproc._core.options import MEMBERS_ONLY, SUPERVISOR
+from asyncproc._core.options import MEMBERS_ONLY
 from asyncproc._core.supervision.event import OWN, RunAsked, StopAsked
 from asyncproc._core.supervision.state import State
 from asyncproc._spec.group import as_spec
 from asyncproc._supervision.planning import tree_faults
-from asyncproc.errors import Fault, NameTaken, SpecError
+from asyncproc.errors import Fault, NameTaken, SpecError, StateError
 
 if TYPE_CHECKING:
     from asyncproc._spec.base import Spec
@@ -26,10 +26,12 @@ class Below:
 
     Args:
         parent: the node.
+        joins: whether what is started becomes a member of it, a supervisor.
         planned: a place below it that was not started, though it is no member: the tree of a manager whose tree is no group.
     """
 
-    def __init__(self, supervisor: Supervisor, parent: Place, planned: Place | None = None) -> None:
+    def __init__(self, supervisor: Supervisor, parent: Place, *, joins: bool = False, planned: Place | None = None) -> None:
+        self.joins = joins
         self._supervisor = supervisor
         self._parent = parent
         self._planned = planned
@@ -44,29 +46,36 @@ class Below:
         below = [places[id] for id in self._parent.view.children if id not in own]
         return [place for place in below if place is not self._planned]
 
-    @property
-    def joins(self) -> bool:
-        """Whether what is started here becomes a member."""
-        return self._parent.spec._asyncproc.kind == SUPERVISOR
-
     # --- names ----------------------------------------------------------------------------------------------------------
 
     def checked(self, spec: Any, name: str | None, faults_of: Any = tree_faults) -> tuple[Spec[Any], str | None]:
         """What is to become a node here, and its given name.
 
         Raises:
-            SpecError: it cannot run as it stands, with all faults.
+            SpecError: it cannot run as it stands, with all faults. StateError: the manager closes.
         """
         above = self._parent.path
+        if self._supervisor.closing:
+            raise StateError(f"node {above}: nothing can be started in it any more, its manager closes")
         ran = as_spec(spec, above)
         made = ran._asyncproc.options.get("name") if name is None else name
         path = f"{above}/{made or ran.made_name}"
-        faults = [*lone_faults(ran, path), *faults_of(ran, path)]
+        faults = [*(self._member_faults(ran, path) if self.joins else lone_faults(ran, path)), *faults_of(ran, path)]
         if made is not None and (rule := name_fault(made)) is not None:
             faults.append(Fault(above, "name", made, rule))
         if faults:
             raise SpecError(faults)
         return ran, made
+
+    def _member_faults(self, spec: Spec[Any], path: str) -> list[Fault]:
+        siblings = [member.view.name for member in self._parent.members]
+        needs = spec._asyncproc.options.get("needs", ())
+        faults = [
+            Fault(path, "needs", need, f"is no sibling; there are {', '.join(siblings)}")
+            for need in needs
+            if need not in siblings
+        ]
+        return [*_scale_faults(spec, path), *faults]
 
     def free_name(self, made: str) -> str:
         """A name for a node that nobody named: numbered when it is not alone."""
@@ -151,7 +160,10 @@ class Below:
 def lone_faults(spec: Spec[Any], path: str) -> list[Fault]:
     """Options that only the group around a spec could honour; here there is none that was planned with it."""
     options = spec._asyncproc.options
-    faults = [Fault(path, "scale", scale, "is for members of a group")] if (scale := options.get("scale", 1)) != 1 else []
-    return faults + [
-        Fault(path, name, options[name], "is for members of a Supervisor") for name in MEMBERS_ONLY if options.get(name)
-    ]
+    lonely = [Fault(path, name, options[name], "is for members of a Supervisor") for name in MEMBERS_ONLY if options.get(name)]
+    return [*_scale_faults(spec, path), *lonely]
+
+
+def _scale_faults(spec: Spec[Any], path: str) -> list[Fault]:
+    scale = spec._asyncproc.options.get("scale", 1)
+    return [] if scale == 1 else [Fault(path, "scale", scale, "is for members of a group, or for its scale()")]

@@ -32,6 +32,7 @@ def _node(supervisor: Supervisor, place: Place, now: float) -> NodeSnapshot:
         round=view.round,
         since=now - view.begun if view.state in LIVE else 0.0,
         exit=view.exit,
-        starts_in=None if place.restart_at is None else max(0.0, place.restart_at - now),
         children=children,
+        missed=supervisor.machine.missed_by(place.id),
+        restart_in=None if place.restart_at is None else max(0.0, place.restart_at - now),
     )

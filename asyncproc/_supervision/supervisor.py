@@ -107,6 +107,7 @@ class Supervisor:
         self.services: dict[int, Service] = {GATES: Gates()}
         self.journal: Callable[[Event, float], None] | None = None
         self.on_close: list[Callable[[], None]] = []
+        self.closing = False  # nothing new is started any more
         self._mailbox: deque[Event] = deque()
         self._wishes: deque[Action] = deque()
         self._working = False
@@ -405,11 +406,6 @@ class Supervisor:
         task = self.loop.create_task(work)
         self._hooks.add(task)
         task.add_done_callback(self._hooks.discard)
-
-    def begin_close(self) -> None:
-        """From now on nothing that happens outside starts anything."""
-        if self._watching is not None:
-            self._watching.close()
 
     async def aclose(self) -> None:
         """Wait for callbacks that are under way, which have their limits, and for checks, which were cancelled."""

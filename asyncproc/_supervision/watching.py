@@ -73,7 +73,12 @@ class Watching:
     def _is_on(self, place: Place) -> bool:
         """Whether a change would restart it: it takes part in a run, or has failed in one that may still have it."""
         view = place.view
-        if self._closed or self._supervisor.places.get(place.id) is not place or view.state is State.CREATED:
+        if (
+            self._closed
+            or self._supervisor.closing
+            or self._supervisor.places.get(place.id) is not place
+            or view.state is State.CREATED
+        ):
             return False
         if not view.finished:
             return True
@@ -143,7 +148,7 @@ class Watching:
             return  # it comes anew with that one
         for other in [other for other in self._waiting if place in _above(other)]:
             self._drop(other)
-        if not self._is_on(place) or place.view.state in _LEFT_ALONE or any(g.view.state is State.STOPPING for g in above):
+        if not self._is_on(place) or place.view.state in _LEFT_ALONE or any(group.view.ending for group in above):
             return
         log.info("%s: is restarted, as %s has changed", place.path, change.path)
         with suppress(StateError):  # whatever it is part of goes on by itself

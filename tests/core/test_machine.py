@@ -846,7 +846,7 @@ class TestRequests:
         tree = Tree(concurrent("app", concurrent("g", leaf("a")), leaf("b")))
         tree.run()
         tree.fails("a")
-        with pytest.raises(StateError, match="node app/g/a: its group app is stopping"):
+        with pytest.raises(StateError, match="node app/g/a: app, which it is in, is stopping"):
             tree.run("a")
 
     def test_rounds_that_do_not_bind_need_a_concurrent(self) -> None:

@@ -69,7 +69,7 @@ if TYPE_CHECKING:
     from asyncproc._core.supervision.record import NodeView
 
 T = TypeVar("T")
-EXAMPLES = 450
+EXAMPLES = 300
 RUNGS = list(Rung)
 LEGAL = {(before, after) for before, afters in MOVES.items() for after in afters}
 REACHED: set[tuple[State, State]] = set()
@@ -172,6 +172,7 @@ class World(RuleBasedStateMachine):
         self.now = 0.0
         self.count = 0
         self.broken = False
+        self.readied: set[NodeId] = set()  # in the present event
         self.journal: list[tuple[float, Event, list[Action]]] = []
         self.children: dict[NodeId, Child] = {}
         self.incarnations: dict[NodeId, int] = {}
@@ -187,7 +188,6 @@ class World(RuleBasedStateMachine):
         self.anew: set[NodeId] = set()  # asked to be restarted with what is around them
         self.joined: set[NodeId] = set()  # members that their supervisors did not plan
         self.undecided: list[Judge] = []
-        self.readied: set[NodeId] = set()  # in the present event: they may be gone again at its end
         self.times: dict[NodeId, AwaitDue] = {}  # the due time that each node has asked for last, and was not told of
         self.failures: dict[NodeId, list[float]] = {}  # by supervisor: those that a restart followed
 
@@ -214,7 +214,7 @@ class World(RuleBasedStateMachine):
     def is_asked_to_restart(self, pick: int) -> None:
         node = self.pick(self.nodes(), pick)
         event = RestartAsked(node.id, "world")
-        if any(group.state is State.STOPPING for group in self.groups(node)):
+        if any(above.ending for above in self.line_up(node.parent)):
             self.refuses(event)
             return
         if node.state in LIVE | {State.BACKOFF, State.WAITING}:
@@ -316,9 +316,11 @@ class World(RuleBasedStateMachine):
             self.say(Released(child.node, child.incarnation))
 
     @rule(pick=PICK, end=ENDS)
-    @precondition(lambda self: any(child.paused for child in self.children.values()))
-    def paused_one_exits(self, pick: int, end: tuple[Reason, BaseException | None, object]) -> None:
-        self.exit(self.pick([child for child in self.children.values() if child.paused], pick), *end)
+    @precondition(lambda self: self.pausable())
+    def exits_while_it_is_paused(self, pick: int, end: tuple[Reason, BaseException | None, object]) -> None:
+        child = self.pick(self.pausable(), pick)
+        self.tell(PauseAsked(child.node))
+        self.exit(child, *end)
 
     @rule(pick=PICK)
     @precondition(lambda self: any(child.asked for child in self.children.values()))
@@ -399,7 +401,8 @@ class World(RuleBasedStateMachine):
             if not self.children:
                 break
             self.exit(next(iter(self.children.values())), Reason.FINISHED, None, None)
-        assert not self.owed
+        # What was ended as unwell has failed, however it went, and may rest now.
+        assert not self.owed or any(node.state is State.BACKOFF for node in self.nodes())
 
     def teardown(self) -> None:
         """A world that answers nothing must still come to its end: the ladder ends in giving up."""
@@ -417,6 +420,7 @@ class World(RuleBasedStateMachine):
             if given_up:
                 self.exit(given_up[0], Reason.LOST, None, None)
             else:
+                assert self.timers, [f"{child} {self.told_of(child.node)}" for child in self.children.values()]
                 self.next_timer_fires()
         assert not self.children
         assert not self.owed
@@ -507,13 +511,18 @@ class World(RuleBasedStateMachine):
         part = self.planned(node)
         makes_sense = (rounds is None or rounds >= 0) and (binding or node.plan.kind is Kind.CONCURRENT)
         idle = all(each.state is State.CREATED or each.finished for each in part)
-        if not makes_sense or not idle or any(group.state is State.STOPPING for group in self.groups(node)):
+        if not makes_sense or not idle or any(above.ending for above in self.line_up(node.parent)):
             self.refuses(event)
             return
         if self.takes_part(node) and (rounds != 1 or not binding):
             self.refuses(event)
             return
         self.asks_to_run(node, event)
+
+    def pausable(self) -> list[Child]:
+        nodes = [self.machine.node(id) for id in self.children]
+        wanted = (State.RUNNING, State.PAUSED)
+        return [self.children[node.id] for node in nodes if node.state in wanted and node.plan.ladder is not Ladder.TASK]
 
     def takes_part(self, node: NodeView) -> bool:
         """Whether it would run as a member of a supervisor that runs."""
@@ -669,10 +678,11 @@ class World(RuleBasedStateMachine):
             assert all(self.states[member.id] is State.ENDED for member in self.members(group) if member.id < node.id)
         if group.plan.kind is Kind.SUPERVISOR:
             needed = [member for member in self.members(group) if member.name in node.plan.needs]
-            up = (
+            # One that has ended well, which counts as ready, may have begun again in the same event.
+            up = [
                 member.ready or member.id in self.readied or member.asleep or self.states[member.id] is State.ENDED
                 for member in needed
-            )
+            ]
             assert all(up), "what it needs is up"
 
     def check_intensity(self, node: NodeView) -> None:
@@ -765,7 +775,8 @@ class World(RuleBasedStateMachine):
             slot = member.id in self.joined and supervisor.limit is not None and supervisor.busy >= supervisor.limit
             slot = slot or bool(self.machine.missed_by(member.id))
             waits = member.state is State.WAITING and not member.asleep
-            assert not waits or on_their_way or given_up or slot, "nobody waits in vain"
+            in_vain = waits and not (on_their_way or given_up or slot)
+            assert not in_vain, [self.told_of(each.id) for each in members]
 
 
 def _goes_on(node: NodeView) -> bool:

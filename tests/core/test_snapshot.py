@@ -43,13 +43,6 @@ def test_text_draws_the_tree() -> None:
     ]
 
 
-def test_who_waits_for_its_time_says_until_when() -> None:
-    """As text and as data."""
-    tree = Snapshot(NodeSnapshot("app", "app", "process", State.WAITING, starts_in=90.0), 0.0)
-    assert tree.text() == "app  waiting   starts in 1 min 30 s"
-    assert json.loads(tree.json())["root"]["starts_in"] == 90.0
-
-
 def test_nodes_come_parents_first() -> None:
     """A snapshot is iterated over in the order in which it is drawn."""
     assert [node.name for node in TREE] == ["app", "fetch", "build", "parse", "index", "last"]

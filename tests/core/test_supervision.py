@@ -662,6 +662,15 @@ class TestByHand:
         assert tree.restart("a") == []
         assert tree.exited("a") == ["start a"]
 
+    def test_restart_of_a_group_that_is_being_stopped(self) -> None:
+        """All that is in it takes part again."""
+        tree = running(child("a"), child("b"))
+        assert tree.stop() == ["ask b"]
+        tree.restart("app")
+        assert tree.exited("b") == ["ask a"]
+        assert tree.exited("a") == ["start a"]
+        assert bring_up(tree) == ["a", "b"]
+
     def test_stop_of_one_that_is_to_come_back(self) -> None:
         """The later wish stands."""
         tree = running(child("a"), child("b"))
@@ -686,7 +695,7 @@ class TestByHand:
         """Nothing starts in it."""
         tree = running(child("a"), child("b"))
         tree.stop()
-        with pytest.raises(StateError, match="app is stopping"):
+        with pytest.raises(StateError, match="app, which it is in, is stopping"):
             tree.restart("a")
 
     def test_restart_of_the_whole(self) -> None:

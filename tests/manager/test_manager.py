@@ -583,3 +583,17 @@ async def test_a_failing_target_calls_ended_with_its_exit() -> None:
         handle = await manager.start(Process(fail, "oh", ended=lambda handle: exits.append(handle.exit)))
         assert await handle.wait() is exits[0]
         assert str(exits[0].error) == "oh"
+
+
+async def test_nothing_is_started_in_a_manager_that_closes() -> None:
+    """What came after the stop would be nobody's; who asks for it is told."""
+    ended = asyncio.Event()
+
+    async def start_another(handle: Any) -> None:
+        with pytest.raises(StateError, match="its manager closes"):
+            await manager.start(Process(nothing))
+        ended.set()
+
+    async with Manager() as manager:
+        await manager.start(Process(until_told, ended=start_another))
+    assert ended.is_set()

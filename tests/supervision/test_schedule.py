@@ -275,7 +275,7 @@ async def test_start_returns_when_it_is_ready_or_waits() -> None:
         began.clear()
         await first.restart()
         assert began.is_set()
-        assert "starts in" in manager.tree().text()
+        assert "again in" in manager.tree().text()
 
 
 @pytest.mark.slow

@@ -147,6 +147,8 @@ class Life:
         group.pending = len(members) + 1  # the one is this opening
         group.unready = 1
         for member in members:
+            if member.course is not group.course and member.course is not None:
+                member.course.round, member.course.closing = 1, False  # its rounds begin with the group's incarnation
             member.awaited, member.proven, member.failures, member.history = True, False, 0, ()
         if isinstance(group, Supervised):
             self._line_up(group, members)
@@ -269,8 +271,12 @@ class Life:
             resume(self, node)
 
     def renew(self, node: Node, by: str) -> None:
-        """It lives, and somebody wants it anew."""
-        node.renew, node.out = True, False
+        """It lives, and somebody wants it anew, with all that is in it."""
+        node.renew = True
+        for each in node.planned():
+            each.out = False
+            if isinstance(each, Supervised):
+                each.endings.clear()  # a stop that was asked for before is not what they are told
         self._wind_down(node, restart_asked(by))
 
     def condemn(self, node: Node, cause: Cause) -> None:
@@ -325,11 +331,13 @@ class Life:
             self.fill(parent.door)
 
     def _stop_in_turn(self, supervisor: Supervised, children: list[Node], ending: Ending) -> None:
+        supervisor.door.held = True
         for child in reversed(children):
             if child.state is State.STOPPING or not child.live:
                 self.stop(child, ending)
             else:
                 self._begin_no_more(child, ending)
+        supervisor.door.held = False
         let_go(supervisor, [child for child in reversed(children) if child.live], ending)
         turn(self, supervisor)
 
@@ -420,9 +428,11 @@ class Life:
             course.round += 1
             self.admit(course.top)
             return
-        for each in course.top.planned():
-            if each.course is course:
-                self.finish(each)
+        outer = course.outer
+        if outer is None or outer.top.cause is None or not _may_come_back(outer.top):
+            for each in course.top.planned():
+                if each.course is not None and course in (each.course, each.course.outer):
+                    self.finish(each)
         if course.outer is not None:
             self._tell_group(course.top, _verdict(course.top))
 
@@ -557,4 +567,8 @@ def _ends_with_group(node: Node, verdict: Cause | None) -> bool:
     groups = list(node.groups(_course(node).top))
     if verdict is None and all(group.cause is None for group in groups):
         return False
-    return any(group.recurs and not group.out for group in groups)
+    return any(map(_may_come_back, groups))
+
+
+def _may_come_back(group: Node) -> bool:
+    return (group.renew or group.recurs) and not group.out

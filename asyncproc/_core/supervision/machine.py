@@ -381,9 +381,9 @@ def _check_run(node: Node, event: RunAsked) -> None:
 
 
 def _check_groups(node: Node) -> None:
-    for group in node.groups():
-        if group.state is State.STOPPING:
-            raise StateError(f"node {node.path}: its group {group.path} is {group.state.value}")
+    for above in node.ancestors():
+        if above.ending:
+            raise StateError(f"node {node.path}: {above.path}, which it is in, is stopping")
 
 
 def _check_forget(node: Node, gone: list[Node]) -> None:

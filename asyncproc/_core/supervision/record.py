@@ -79,6 +79,10 @@ class NodeView(Protocol):
         """Whether a new run may have it."""
 
     @property
+    def ending(self) -> bool:
+        """Whether it lives and is to end, though its turn to be told may not have come: nothing begins below it."""
+
+    @property
     def finished(self) -> bool:
         """Whether it has ended for good: only another RunAsked, or a restart of its group, brings it back."""
 
@@ -260,6 +264,10 @@ class Node:
     def live(self) -> bool:
         """Whether it has an incarnation."""
         return self.state in LIVE
+
+    @property
+    def ending(self) -> bool:
+        return self.live and (self.state is State.STOPPING or self.cause is not None)
 
     @property
     def idle(self) -> bool:

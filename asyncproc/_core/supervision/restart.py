@@ -35,7 +35,7 @@ def comes_back(life: Life, node: Node, exit: Exit) -> bool:
 
 def _is_restarted(life: Life, node: Node, exit: Exit) -> bool:
     renew, node.renew = node.renew, False
-    if node.course is None or node.out or any(above.state is State.STOPPING for above in node.ancestors()):
+    if node.course is None or node.out or any(above.ending for above in node.ancestors()):
         return False
     supervisor = node.supervisor
     if supervisor is not None and node.id in supervisor.leaving:
@@ -45,8 +45,6 @@ def _is_restarted(life: Life, node: Node, exit: Exit) -> bool:
         node.failures = 0
         resume(life, node)
         return True
-    if node.above is not None and node.above.live and node.above.cause is not None:
-        return False
     if node.cause is not None and node.cause.reason is Reason.STOPPED:
         return False
     if exit.failed and not (node.proven or _was_short(exit)):

@@ -86,9 +86,7 @@ def rests(life: Life, node: Node, exit: Exit) -> bool:
 
 def _goes_on(node: Node) -> bool:
     """Whether nobody has asked for its end, nor for that of a group around it."""
-    if node.course is None or node.out or any(above.state is State.STOPPING for above in node.ancestors()):
-        return False
-    return node.above is None or not node.above.live or node.above.cause is None
+    return node.course is not None and not node.out and not any(above.ending for above in node.ancestors())
 
 
 def _fall_asleep(life: Life, node: Node, rhythm: Rhythm) -> None:

@@ -75,7 +75,7 @@ class TestResources:
         assert tree.exited("y")[-1] == "start a gpu[0]"
         tree = Tree(sequential("g", holder("x", y=1), resources=(("gpu", 1),)), {"gpu": 1, "y": 1})
         with pytest.raises(SpecError, match="in addition to those of g"):
-            tree.run()
+            tree.run("g")
 
     def test_stop_of_who_waits_lets_the_next_one_go(self) -> None:
         """It waits no longer, and nobody waits behind it."""
@@ -90,6 +90,17 @@ class TestResources:
         tree.up("a")
         assert tree.stop() == ["finish b skipped", "ask a"]
         assert tree.exited("a") == ["finish a stopped", "finish app stopped"]
+
+    def test_stop_of_a_supervisor_lets_nobody_in_who_waits_for_a_slot(self) -> None:
+        """Also when who has the slot has not begun either."""
+        tree = Tree(supervisor("app", leaf("a"), limit=1), {"gpu": 1})
+        tree.run()
+        tree.up("a")
+        tree.add(holder("held", gpu=1))
+        assert tree.run("held") == ["start held gpu[0]"]
+        assert tree.join(holder("x", gpu=1)) == []
+        assert tree.join(leaf("y")) == []
+        assert [word for word in tree.stop() if word.startswith("start")] == []
 
     def test_who_rests_holds_nothing_and_queues_again(self) -> None:
         """Between two incarnations somebody else may have it."""
