@@ -63,7 +63,7 @@ class Times(Protocol):
 
     def now(self) -> float: ...
     def next(self) -> float:
-        """The next one, which is not one that was given before."""
+        """The next one that is still to come."""
 
     def latest(self, now: float) -> float:
         """The last one up to *now*."""
@@ -101,21 +101,19 @@ class WallTimes:
     def __init__(self, clock: Clock, cron: Cron) -> None:
         self._clock = clock
         self._cron = cron
-        self._last = 0.0
         self._ahead = 0.0
         self.now = clock.wall
 
     def next(self) -> float:
         now = self.now()
         self._ahead = now - self._clock.now()
-        # Set back by a little, it shows the same time again: that one was given.
-        self._last = self._cron.after(max(now, self._last) if self._last <= now + LATE else now)
-        return self._last
+        return self._cron.after(now)
 
     def latest(self, now: float) -> float:
         return self._cron.latest(now)
 
     def was_set_back(self) -> bool:
+        # By less, as time servers do: what it shows again was told already, or is waited for a little longer.
         return self.now() - self._clock.now() < self._ahead - LATE
 
 

@@ -185,14 +185,25 @@ async def test_a_timer_of_cron_never_runs_for_longer_than_a_minute() -> None:
 
 async def test_a_clock_that_shows_the_same_time_again_starts_nothing_again() -> None:
     """Set back by seconds, as time servers do: the time that it shows once more has been."""
-    stage = Stage("*/5 * * * *")
-    stage.advance(300.0)
+    stage = Stage("*/2 * * * * *")
+    stage.advance(2.5, 0.5)
     assert stage.runs == 1
-    stage.clock.set_wall(NOON + 295.0)
-    stage.advance(200.0)
+    stage.clock.set_wall(stage.clock.wall() - 3.0)
+    stage.advance(4.0, 0.5)
     assert stage.runs == 1
-    stage.advance(105.0)
+    stage.advance(1.0, 0.5)
     assert stage.runs == 2
+
+
+async def test_several_times_that_have_passed_are_one_start() -> None:
+    """When the last of them has only just come, it is not too late for that one."""
+    stage = Stage("* * * * *")
+    stage.clock.advance(30.0)
+    stage.clock.set_wall(stage.clock.wall() + 600.0)
+    stage.clock.advance(30.0)
+    assert stage.runs == 1
+    stage.ends()
+    assert stage.left == 60.0
 
 
 async def test_a_start_that_the_manager_was_late_for_is_not_missed() -> None:

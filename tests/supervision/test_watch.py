@@ -153,6 +153,20 @@ async def test_a_group_is_restarted_as_a_branch(manager: Manager[Any], project: 
 
 
 @pytest.mark.slow
+async def test_a_member_does_not_begin_twice_with_its_group(manager: Manager[Any], project: Path) -> None:
+    """Of a group that rests, all begin at the change, at once; whoever watches the same is not restarted for it."""
+    source = project / "src"
+    group = Concurrent(Command(*SLEEP, name="x", watch=[source]), name="g", watch=[source], schedule="@yearly")
+    handle = await manager.start(group)
+    member = manager.find("g/x")
+    await seeing(handle)
+    (source / "b.py").touch()
+    await reaching(member, lambda: member.state is State.RUNNING)
+    await asyncio.sleep(2 * watching.QUIET)
+    assert (handle.incarnation, member.incarnation) == (1, 1)
+
+
+@pytest.mark.slow
 async def test_a_restart_that_fails_leaves_the_watch_on(manager: Manager[Any], project: Path) -> None:
     """The next change tries again, until somebody stops it."""
     script = project / "src" / "run.sh"

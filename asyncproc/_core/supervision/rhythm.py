@@ -94,8 +94,6 @@ def _fall_asleep(life: Life, node: Node, rhythm: Rhythm) -> None:
     gate, node.gate = node.gate, None
     if gate is not None:
         gate.leave(node)
-    if node.plan.resources:
-        life.tokens.release(node)
     life.settle(node)
     supervisor = node.supervisor
     if supervisor is not None:
