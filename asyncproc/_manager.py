@@ -18,7 +18,7 @@ from asyncproc._ipc.frame import NAMESPACE
 from asyncproc._observe.tee import Tee
 from asyncproc._root import Root, shown_by
 from asyncproc._spec.base import Spec
-from asyncproc._spec.current import current
+from asyncproc._spec.current import Current, current
 from asyncproc._spec.group import Member, as_spec
 from asyncproc._supervision.below import lone_faults
 from asyncproc._supervision.events import Events
@@ -110,7 +110,8 @@ class Manager(Generic[S]):
         if faults:
             raise SpecError(faults)
         self._tree = None if tree is None else as_spec(tree, name or "app")
-        self._name = _full_name(name or "app")
+        self._above = _own_child()
+        self._name = name or "app" if self._above is None else f"{self._above.path}/{name or 'app'}"
         self._grace = grace
         self._resources = dict(resources or {})
         self._engine_options: dict[str, Any] = {"launcher": launcher, "preload": tuple(preload), "spares": spares}
@@ -144,6 +145,8 @@ class Manager(Generic[S]):
             raise StateError(f"manager {self._name!r} is open already")
         show = shown_by.get() or Tee()
         self._root = Root(self._name, self._tree, self._grace, resources=self._resources, show=show, **self._engine_options)
+        if self._above is not None:  # that child's end is the end of all that it has: in order, and before it is killed
+            self._root.end_with(self._above._line)
         if self._state is not None:
             self._state.serve(self._root.loop)
             self._root.supervisor.services[NAMESPACE] = self._state
@@ -189,8 +192,10 @@ class Manager(Generic[S]):
     def __del__(self) -> None:
         root = getattr(self, "_root", None)
         if root is not None and not root.closed:
-            warnings.warn(f"manager {self._name!r} was not closed", ResourceWarning, source=self, stacklevel=1)
-            root.abandon()
+            try:
+                warnings.warn(f"manager {self._name!r} was not closed", ResourceWarning, source=self, stacklevel=1)
+            finally:  # warnings may be errors
+                root.abandon()
 
     def _opened(self) -> Root:
         if self._root is None or self._root.closed:
@@ -349,6 +354,9 @@ class Manager(Generic[S]):
     async def stop(self, grace: float | None = OWN) -> StopReport:
         """Ask everything to end: what runs gets its ladder, nothing new starts, what was not begun is skipped.
 
+        Cancelled, it goes on to its end, within its bound, before the cancellation does; cancelled once more, it kills.
+        Several calls at once are one stop, and get the same report.
+
         Args:
             grace: seconds between asking and killing, instead of each node's own; None: each ends its current work.
         """
@@ -472,12 +480,12 @@ def _hold_faults(spec: Spec[Any], path: str) -> list[Fault]:
     return [Fault(path, "hold", True, f"is for what has phases: {', '.join(sorted(LOOPED))}; not a {kind}")]
 
 
-def _full_name(name: str) -> str:
-    """A manager inside a child continues the child's path."""
+def _own_child() -> Current | None:
+    """The child that this code runs in: a manager in one continues its path, and ends with it."""
     try:
-        return f"{current().path}/{name}"
+        return current()
     except StateError:
-        return name
+        return None
 
 
 def _matches(path: str, pattern: str, root: str) -> bool:

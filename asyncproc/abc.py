@@ -79,6 +79,9 @@ class Watcher(Protocol):
         """How long the child's loops took so far; told when it was asked for, and at the end of one that loops."""
 
     def on_question(self, question: Question) -> None: ...
+    def time_left(self) -> float:
+        """Seconds until the child is killed; ``inf`` when nobody has asked it to end, or when it may take for ever."""
+
     def on_exit(self, exit: Exit, result: Any) -> None: ...
 
 

@@ -112,6 +112,8 @@ class CommandChild:
         self._link.request("signal", self._number, int(signal.SIGCONT), True)
 
     def abandon(self) -> None:
+        if self.pid is None:  # it was never there to be killed: it is when it comes
+            self._link.request("kill", self._number, self._group)
         self._link.children.pop(self._number, None)
         self._settle(Reason.LOST, killed=True)
 

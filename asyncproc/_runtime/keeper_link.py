@@ -140,6 +140,8 @@ class KeeperLink:
                 self, signal.SIGCONT if warnings < (IMPORTS_TOO_LONG if self.importing else 1) else signal.SIGKILL
             )
             warnings += 1
+            if self._socket is None:  # it has ended
+                return
         self._answered = False
         self._patience = self._loop.call_later(OWES_TOO_LONG, self._check_patience, warnings)
 

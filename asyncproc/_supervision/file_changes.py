@@ -105,6 +105,8 @@ class FileChanges:
         found = set()
         self._ignored = {root: Ignored(root) for root in roots if os.path.isdir(root)}
         for root in roots:
+            if self._stopped:
+                break
             around = os.path.dirname(root)
             while not os.path.isdir(around):
                 around = os.path.dirname(around)

@@ -171,6 +171,9 @@ class Incarnation:
         else:
             service.asked(self, question)
 
+    def time_left(self) -> float:
+        return min(self.place.view.deadline, self._supervisor.deadline) - self._supervisor.clock.now()
+
     def on_exit(self, exit: Exit, result: Any) -> None:
         place = self.place
         self._ended = True

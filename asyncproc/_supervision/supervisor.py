@@ -11,6 +11,7 @@ import inspect
 import logging
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
+from math import inf
 from typing import TYPE_CHECKING, Any, assert_never
 
 from asyncproc._core import options as kinds
@@ -34,6 +35,7 @@ from asyncproc._core.supervision.event import (
     Event,
     Forgotten,
     Judged,
+    KillAsked,
     LimitSet,
     NodeId,
     PauseAsked,
@@ -65,12 +67,18 @@ if TYPE_CHECKING:
     from asyncproc._supervision.memory import MemoryWatch
     from asyncproc._supervision.schedules import Schedules
     from asyncproc._supervision.watching import Watching
-    from asyncproc.abc import Clock, Engine, Service, Subscriber
+    from asyncproc.abc import Alarm, Clock, Engine, Service, Subscriber
 
 log = logging.getLogger("asyncproc")
 
+LAST_SECONDS = 0.5
+"""Of the time that the owner of a tree has left, what it keeps for its own end; never more than a quarter."""
 HOOK_LIMIT = 5.0
 """Seconds that a user's async callback may take."""
+CUT_LIMIT = 1.0
+"""Seconds that one may take to end when it has been cut; nobody waits longer for it."""
+HURRY_LIMIT = 0.1
+"""The same when somebody is in a hurry."""
 
 
 class Supervisor:
@@ -116,8 +124,12 @@ class Supervisor:
         self._schedules: Schedules | None = None
         self._watching: Watching | None = None
         self._hooks: set[asyncio.Task[None]] = set()
+        self._hurried: asyncio.Future[None] = loop.create_future()
         self._crashes = CrashLog(clock, name)
         self.checks: set[asyncio.Task[Any]] = set()
+        self._end: Alarm | None = None
+        self.owner_ends = inf
+        self.deadline = inf  # when all of it is killed, because its owner is
         self.heartbeats: Heartbeats | None = None  # made for the first child that has one
         self.root = self._add(root, None, plan_of(root, name, grace), -1)
 
@@ -397,27 +409,55 @@ class Supervisor:
         try:
             answer = place.callbacks[word](handle_of(self, place))
             if inspect.isawaitable(answer):
-                self.carry(_bounded(answer, f"{word} callback of {place.path}"))
-        except Exception:
+                what = f"{word} callback of {place.path}"
+                self.carry(_bounded(answer, what), what)
+        except (KeyboardInterrupt, SystemExit) as error:  # the host's business: it unwinds the loop, and not what we do here
+            self.loop.call_soon(_raise, error)
+        except BaseException:  # a CancelledError is not that of whoever has led to this
             log.exception("%s: its %s callback failed", place.path, word)
 
-    def carry(self, work: Coroutine[Any, Any, None]) -> None:
+    def carry(self, work: Coroutine[Any, Any, None], name: str | None = None) -> None:
         """Own a task until it is through; it has its limit, and nobody waits for it but the close."""
-        task = self.loop.create_task(work)
+        task = self.loop.create_task(work, name=name)
         self._hooks.add(task)
         task.add_done_callback(self._hooks.discard)
+
+    def end_within(self, seconds: float) -> None:
+        """Whoever owns this tree is killed in so many seconds: what still lives shortly before is killed by us, in order."""
+        ends = self.clock.now() + seconds
+        if ends < self.owner_ends:
+            self.owner_ends = ends
+            self.deadline = deadline = ends - min(LAST_SECONDS, seconds / 4)
+            if self._end is not None:
+                self._end.cancel()
+            self._end = self.clock.call_at(deadline, self.post, KillAsked(self.root.id, "the end of its owner"))
+
+    def hurry(self) -> None:
+        """Cut callbacks that are under way: whoever closes does not wait for their limits."""
+        for task in self._hooks:
+            task.cancel()
+        if not self._hurried.done():
+            self._hurried.set_result(None)
 
     async def aclose(self) -> None:
         """Wait for callbacks that are under way, which have their limits, and for checks, which were cancelled."""
         self._crashes.close()
         if self._watching is not None:
             await self._watching.aclose()
-        if self._hooks:
-            await asyncio.wait(self._hooks)
-        if self.checks:
-            _, left = await asyncio.wait(self.checks, timeout=HOOK_LIMIT)
-            for task in left:
-                log.error("%s does not end, though it was cancelled %s s ago", task.get_name(), HOOK_LIMIT)
+        if self._end is not None:
+            self._end.cancel()
+        await self._end_of(self._hooks, HOOK_LIMIT + CUT_LIMIT)
+        await self._end_of(self.checks, HOOK_LIMIT)
+
+    async def _end_of(self, tasks: set[asyncio.Task[Any]], limit: float) -> None:
+        deadline = self.loop.time() + limit
+        while tasks and (left := deadline - self.loop.time()) > 0:
+            hurry = set() if self._hurried.done() else {self._hurried}
+            await asyncio.wait({*tasks, *hurry}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            if hurry and self._hurried.done():
+                deadline = min(deadline, self.loop.time() + HURRY_LIMIT)
+        for task in tasks:
+            log.error("%s does not end, though it was cancelled", task.get_name())
 
 
 def equipped(spec: Spec[Any], slots: Slots) -> Spec[Any]:
@@ -473,10 +513,27 @@ def _judgement(place: Place, exit: Exit) -> bool:
 
 
 async def _bounded(answer: Any, what: str) -> None:
-    try:
-        async with asyncio.timeout(HOOK_LIMIT):
-            await answer
-    except TimeoutError:
+    task = asyncio.current_task()
+    assert task is not None
+    cuts: list[float] = []
+
+    def cut() -> None:  # told at once: one that does not listen may never end
         log.error("%s took more than %s s and was cut", what, HOOK_LIMIT)
+        cuts.append(HOOK_LIMIT)
+        task.cancel()
+
+    alarm = asyncio.get_running_loop().call_later(HOOK_LIMIT, cut)
+    try:
+        await answer
+    except asyncio.CancelledError:
+        if not cuts:
+            log.error("%s was cancelled", what)
+            raise
     except Exception:
         log.exception("%s failed", what)
+    finally:
+        alarm.cancel()
+
+
+def _raise(error: BaseException) -> None:
+    raise error

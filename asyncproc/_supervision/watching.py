@@ -28,6 +28,8 @@ QUIET = 0.2
 """Seconds without a change after which a node is restarted."""
 LONGEST = 2.0
 """Seconds after the first change in which it is restarted at the latest."""
+END_LIMIT = 2.0
+"""Seconds that the end of the thread is waited for."""
 
 _LEFT_ALONE = frozenset({State.CREATED, State.PAUSED, State.STOPPING})
 """Somebody has other plans with it; what stops to be started anew sees the change when it starts."""
@@ -162,10 +164,10 @@ class Watching:
         self.refresh()
 
     async def aclose(self) -> None:
-        """Wait until the thread has ended."""
+        """Wait until the thread has ended; one that the file system holds up is not waited for, it ends by itself."""
         self.close()
         if self._ending:
-            await asyncio.wait(self._ending.values())
+            await asyncio.wait(self._ending.values(), timeout=END_LIMIT)
 
 
 class Change:

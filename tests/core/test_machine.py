@@ -286,6 +286,26 @@ class TestLadder:
         assert tree.spawn("app") == ["kill app"]
         assert tree.waits == [("app", "reap", 3.0)]
 
+    @pytest.mark.parametrize("ladder", Ladder)
+    def test_what_does_not_come_to_exist_is_given_up_when_it_should_have_ended(self, ladder: Ladder) -> None:
+        """R22: what makes it may be stuck, and a stop has its bound all the same."""
+        tree = Tree(leaf("app", ladder=ladder))
+        tree.run()
+        assert tree.stop() == []
+        assert tree.waits == [("app", "rung", 6.0)]
+        assert tree.stop(grace=2.0) == []
+        assert tree.waits == [("app", "rung", 3.0)]
+        assert tree.fires("app", Timer.RUNG, 3.0) == ["abandon app"]
+        assert tree.exited("app", Reason.LOST, killed=True) == ["finish app stopped"]
+        assert tree.spawn("app") == []
+
+    def test_what_does_not_come_to_exist_may_take_for_ever_without_a_grace(self) -> None:
+        """Nobody was promised an end."""
+        tree = Tree(leaf("app"))
+        tree.run()
+        assert tree.stop(grace=None) == []
+        assert tree.waits == []
+
     def test_stop_while_starting_uses_the_ladder(self) -> None:
         """A child that exists but is not ready is asked as any other."""
         tree = Tree(leaf("app"))
@@ -376,6 +396,14 @@ class TestExit:
         tree.fails("a")
         tree.fails("b")
         assert tree.exit("b").reason is reason
+
+    def test_sibling_that_could_not_be_started_is_a_cause_too(self) -> None:
+        """R28: a command as well; it never heard a signal."""
+        tree = Tree(concurrent("app", leaf("a", ladder=Ladder.COMMAND), leaf("b", ladder=Ladder.COMMAND)))
+        tree.run()
+        tree.exited("a", Reason.CRASHED, error=OSError(2, "not found"))
+        tree.exited("b", Reason.CRASHED, error=OSError(2, "not found"))
+        assert (tree.exit("a").reason, tree.exit("b").reason) == (Reason.CRASHED, Reason.CRASHED)
 
     def test_sibling_that_is_cut_off_is_stopped(self) -> None:
         """What cuts a child off is no Exception."""

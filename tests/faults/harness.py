@@ -170,9 +170,12 @@ class Victim:
         for stream in (self.process.stdout, self.process.stderr):
             assert stream is not None
             stream.close()
-        for pid in self.leaks.survivors():
-            with suppress(ProcessLookupError):
-                os.kill(pid, 9)
+        deadline = time.monotonic() + PATIENCE
+        while (left := self.leaks.survivors()) and time.monotonic() < deadline:  # one may have forked meanwhile
+            for pid in left:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, 9)
+                wait_end(pid, deadline)
 
 
 class OrdinaryVictim(Victim):

@@ -293,25 +293,6 @@ async def test_child_that_becomes_another_program_is_still_ours() -> None:
         assert exit.signal is signal.SIGTERM
 
 
-async def test_forked_copy_of_the_host_that_ends_disturbs_nobody() -> None:
-    """R8: a copy that drops everything and ends as an interpreter does takes nothing away from the host."""
-    async with Manager() as manager:
-        handle = await manager.start(Process(hostile.idle))
-        pid = os.fork()
-        if pid == 0:
-            try:
-                manager._root.abandon()  # type: ignore[union-attr]  # as its finaliser would
-                gc.collect()
-            finally:
-                os._exit(0)
-        await ended(pid)
-        assert os.waitpid(pid, 0)[1] == 0
-        assert handle.exit is None
-        assert await manager.run(Process(hostile.return_it, 7)) == 7
-        assert (await manager.run(Command("echo", "on"))).stdout == "on\n"
-        assert (await handle.stop()).reason is Reason.STOPPED
-
-
 # --- endurance ---------------------------------------------------------------------------------------------------------
 
 

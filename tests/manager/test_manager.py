@@ -496,6 +496,8 @@ async def test_a_report_says_who_ended_who_was_killed_and_who_is_left() -> None:
 async def test_stop_bound_is_the_longest_grace() -> None:
     """None as soon as one may take for ever."""
     async with Manager(grace=2.0) as manager:
+        assert manager.stop_bound == 0.0
+        await manager.start(Coroutine(until_cancelled))
         assert manager.stop_bound is not None and 2.0 <= manager.stop_bound < 5.0
         await manager.start(Coroutine(until_cancelled, grace=7.0))
         assert manager.stop_bound is not None and 7.0 <= manager.stop_bound < 10.0

@@ -361,11 +361,11 @@ class Life:
             self._one_less(node)
 
     def climb(self, leaf: Leaf, now: float) -> None:
-        """Take the rungs that are due. A leaf that is still being made can take none: then this comes again."""
+        """Take the rungs that are due. One that is still being made can only be given up: then this comes again."""
         descent = leaf.descent
-        if descent is None or not leaf.spawned:
+        if descent is None:
             return
-        before, taken = descent.due, descent.climb(now)
+        before, taken = descent.due, descent.climb(now, leaf.spawned)
         for rung in taken:
             number = leaf.incarnation
             self.actions.append(Abandon(leaf.id, number) if rung is None else Stop(leaf.id, number, rung))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from math import inf
 from typing import TYPE_CHECKING, ClassVar, Protocol, TypeAlias
 
 from asyncproc._core.supervision.event import Timer
@@ -93,6 +94,10 @@ class NodeView(Protocol):
     @property
     def out(self) -> bool:
         """Whether somebody has asked for its end in this run."""
+
+    @property
+    def deadline(self) -> float:
+        """When what runs here is killed, the machine's clock; ``inf`` when it was not asked to end, or without end."""
 
     @property
     def limit(self) -> int | None:
@@ -217,6 +222,7 @@ class Node:
     members: list[Node]
     pid: int | None
     culprit: NodeId | None = None
+    deadline: float = inf
 
     def __init__(self, id: NodeId, plan: Plan, above: Node | None) -> None:
         self.id = id
@@ -386,6 +392,10 @@ class Leaf(Node):
         self.pid = None
         self.spawned = False
         self.descent: Descent | None = None
+
+    @property
+    def deadline(self) -> float:  # type: ignore[override]  # it is for nobody to set
+        return inf if self.descent is None else self.descent.deadline
 
 
 class Group(Node):
