@@ -30,7 +30,7 @@ from asyncproc._supervision.bounded import carry_through, end_place
 from asyncproc.errors import StateError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from asyncproc._spec.base import Spec
     from asyncproc._spec.current import Line
@@ -217,7 +217,7 @@ class Root:
         self._doomed |= dict.fromkeys(self._live_places())
         self.supervisor.post(event)
         if self._ending is None:
-            self._ending = self.loop.create_task(self._all_ended(), name=f"asyncproc {self._name} stops")
+            self._ending = self.loop.create_task(self._all_ended(), name=f"asyncproc {self.name} stops")
         ending = self._ending
         try:
             return await asyncio.shield(ending)
