@@ -473,10 +473,11 @@ def _state_server(name: str, state: Any, faults: list[Fault]) -> NamespaceServer
 
 
 def _hold_faults(spec: Spec[Any], path: str) -> list[Fault]:
-    """Of one that is held, arguments that it lacks may still be added."""
-    kind = spec._asyncproc.kind
+    """Of one that is held, arguments that it lacks may still be added; who steps it says when it starts."""
+    kind, options = spec._asyncproc.kind, spec._asyncproc.options
     if kind in LOOPED:
-        return []
+        words = [word for word in ("schedule", "watch") if options.get(word)]
+        return [Fault(path, word, options[word], "is not for what is held: its gates say when it starts") for word in words]
     return [Fault(path, "hold", True, f"is for what has phases: {', '.join(sorted(LOOPED))}; not a {kind}")]
 
 

@@ -207,10 +207,13 @@ class Alarm(Protocol):
 
 
 class Clock(Protocol):
-    """Where the time comes from: monotonic seconds."""
+    """Where the time comes from: monotonic seconds, and what clocks on the wall show."""
 
     @property
     def now(self) -> Callable[[], float]: ...
+
+    def wall(self) -> float:
+        """Seconds since the epoch; somebody may set them."""
 
     def call_at(self, when: float, call: Callable[..., object], /, *args: Any) -> Alarm:
         """Call *call* with *args* at *when*, on the manager's loop."""

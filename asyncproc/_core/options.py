@@ -237,6 +237,21 @@ def _resources(value: object) -> str | None:
     return None
 
 
+def _schedule(value: object) -> str | None:
+    """What a text means is looked at where cron is known: :mod:`asyncproc._spec.schedule`."""
+    well = value is None or isinstance(value, str) or hasattr(value, "is_schedule")
+    if well or (_is_number(value) and 0 < value < inf):  # type: ignore[operator]  # a number
+        return None
+    return "must be seconds > 0, cron text, a Schedule, or None"
+
+
+def _watch(value: object) -> str | None:
+    """Whether the paths are there is looked at before a start: :mod:`asyncproc._spec.watch`."""
+    if isinstance(value, str | bytes) or not isinstance(value, Collection):
+        return "must be a sequence of paths"
+    return None if all(isinstance(path, str) or hasattr(path, "__fspath__") for path in value) else "must hold paths"
+
+
 def _needs(value: object) -> str | None:
     well = not isinstance(value, str | bytes) and isinstance(value, Collection) and all(isinstance(name, str) for name in value)
     return None if well else "must be a sequence of names of siblings"
@@ -287,6 +302,8 @@ HONOURED: dict[str, tuple[Collection[str], Check]] = {
     "needs": (EVERY, _needs),
     "essential": (EVERY, _flag),
     "resources": (EVERY, _resources),
+    "schedule": (EVERY, _schedule),
+    "watch": (EVERY, _watch),
     "on_failure": (GROUPS - {SUPERVISOR}, _one_of("stop", "continue")),
     "limit": ({CONCURRENT, SUPERVISOR}, _positive_or_none),
     "strategy": ({SUPERVISOR}, _one_of("one_for_one", "one_for_all", "rest_for_one")),
@@ -297,7 +314,7 @@ HONOURED: dict[str, tuple[Collection[str], Check]] = {
 }
 
 NOT_YET: dict[str, Collection[str]] = {
-    **dict.fromkeys(("schedule", "watch", "engine"), EVERY),
+    **dict.fromkeys(("engine",), EVERY),
     **dict.fromkeys(("ready", "alive"), GROUPS),
     **dict.fromkeys(("pty", "detach", "policy"), COMMANDS),
 }

@@ -83,6 +83,8 @@ class Sequential(Group):
             yield "scale", options["scale"], "is for members of a Concurrent or a Supervisor"
         if options.get("restart") == "permanent":
             yield "restart", "permanent", "is not for members of a Sequential: those after it would never begin"
+        if options.get("schedule") is not None:
+            yield "schedule", options["schedule"], "is not for members of a Sequential: those after it would never begin"
 
     def __init__(self, *members: Member, on_failure: Literal["stop", "continue"] = "stop", **options: Unpack[Options]) -> None:
         self._describe(members, {"on_failure": on_failure, **options})

@@ -41,14 +41,16 @@ class CrashLog:
     def note(self, place: Place, move: Move) -> None:
         """A node has moved to its end, or to the rest before its next start."""
         exit = move.exit
-        if exit is None or not exit.failed or not (move.after is State.BACKOFF or _is_supervised(place)):
+        rests = place.view.asleep
+        if exit is None or not exit.failed or not (move.after is State.BACKOFF or rests or _is_supervised(place)):
             return
         if self._alarm is not None:
             self._count += 1
             self._paths.add(place.path)
             self._last = exit
             return
-        log.warning("%s%s", exit.explain(), "; it will be started again" if move.after is State.BACKOFF else "")
+        again = "; it will be started again" if move.after is State.BACKOFF else "; it waits for its next time" if rests else ""
+        log.warning("%s%s", exit.explain(), again)
         self._rest()
 
     def _rest(self) -> None:

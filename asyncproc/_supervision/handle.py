@@ -162,7 +162,7 @@ class Handle(Generic[T_co]):
         return place.view.exit
 
     async def wait_ready(self) -> None:
-        """Wait until it is ready; ending well before counts.
+        """Wait until it is ready; ending well before counts, and so does waiting for its time by its ``schedule``.
 
         Raises:
             StartFailed: it ended badly before; ``__cause__`` is its exception. ChildStopped: it was asked to end before.
@@ -171,10 +171,11 @@ class Handle(Generic[T_co]):
         self._require_loop()
         place.starting = True
         try:
-            await self._supervisor.until(place, lambda: place.view.ready or place.view.finished)
+            await self._supervisor.until(place, lambda: place.view.ready or place.view.asleep or place.view.finished)
         finally:
             place.starting = False
-        self._raise_start_failure()
+        if place.view.plan.overlap is None or place.view.finished:  # a run that has failed is not the last one
+            self._raise_start_failure()
 
     def _raise_start_failure(self) -> None:
         place = self._place
@@ -248,7 +249,7 @@ class Handle(Generic[T_co]):
         self._supervisor.post(StopAsked(self._place.id, None, "handle.rejoin()"))
 
     async def restart(self) -> None:
-        """Start it (again): one that runs is stopped first, one in backoff does not wait. Returns when the new one is ready.
+        """Start it (again): one that runs is stopped first, one that rests does not wait. Returns when the new one is ready.
 
         It counts for no limit, and whatever else is under way with the node gives way to it.
 
@@ -547,7 +548,7 @@ _NEVER = {
 
 def _has_come_far(view: NodeView) -> bool:
     """Whether the present start has come to something: it is ready, or has failed."""
-    return view.ready or view.state in (State.BACKOFF, State.ENDED)
+    return view.ready or view.asleep or view.state in (State.BACKOFF, State.ENDED)
 
 
 async def started(handle: Handle[Any]) -> None:

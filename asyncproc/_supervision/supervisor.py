@@ -18,6 +18,7 @@ from asyncproc._core import options as kinds
 from asyncproc._core.supervision.action import (
     Abandon,
     Action,
+    AwaitDue,
     Finish,
     Judge,
     Move,
@@ -65,6 +66,8 @@ if TYPE_CHECKING:
     from asyncproc._spec.base import Spec
     from asyncproc._supervision.heartbeat import Heartbeats
     from asyncproc._supervision.memory import MemoryWatch
+    from asyncproc._supervision.schedules import Schedules
+    from asyncproc._supervision.watching import Watching
     from asyncproc.abc import Alarm, Clock, Engine, Service, Subscriber
 
 log = logging.getLogger("asyncproc")
@@ -119,6 +122,8 @@ class Supervisor:
         self._working = False
         self._next_id = 0
         self._memory: MemoryWatch | None = None
+        self._schedules: Schedules | None = None
+        self._watching: Watching | None = None
         self._hooks: set[asyncio.Task[None]] = set()
         self._hurried: asyncio.Future[None] = loop.create_future()
         self._crashes = CrashLog(clock, name)
@@ -226,6 +231,8 @@ class Supervisor:
         if place.member_of is not None:
             place.member_of.members.remove(place)
         self._work()
+        if self._watching is not None:
+            self._watching.refresh()
 
     # --- deeds ----------------------------------------------------------------------------------------------------------
 
@@ -253,6 +260,8 @@ class Supervisor:
                     place.child.abandon()
             case Wait():
                 self._wait(place, action)
+            case AwaitDue():
+                self._timetable().await_due(place, action.ticket)
             case Judge():
                 self.post(Judged(action.node, action.incarnation, _judgement(place, action.exit)))
             case Move():
@@ -296,6 +305,25 @@ class Supervisor:
             self._memory = MemoryWatch(self)
         return self._memory
 
+    def _timetable(self) -> Schedules:
+        """Made for the first node with a schedule."""
+        if self._schedules is None:
+            from asyncproc._supervision.schedules import Schedules
+
+            self._schedules = Schedules(self, _drawn)
+        return self._schedules
+
+    def _look_at_files(self, place: Place, move: Move) -> None:
+        """For as long as it takes: the first node that watches brings what that needs."""
+        if place.spec._asyncproc.options.get("watch"):
+            if self._watching is None:
+                from asyncproc._supervision.watching import Watching
+
+                self._watching = Watching(self)
+            self._watching.moved(place)
+        elif self._watching is not None and move.after is State.ENDED:
+            self._watching.refresh()
+
     def _wait(self, place: Place, action: Wait) -> None:
         self._cancel_timer(place, action.timer)
         fired = TimerFired(action.node, action.incarnation, action.timer, action.serial)
@@ -320,7 +348,7 @@ class Supervisor:
             pending.cancel()
 
     def _move(self, place: Place, move: Move) -> None:
-        place.restart_at = None
+        place.restart_at = None if self._schedules is None else self._schedules.moved(place)
         if place.health is not None and (move.exit is not None or move.after is State.STOPPING):
             place.health.close()
         if move.exit is not None:
@@ -341,6 +369,7 @@ class Supervisor:
             self._crashes.note(place, move)
             if words := clean_up_failure(move.exit):
                 log.error("%s; %s", move.exit.explain(), words)
+        self._look_at_files(place, move)
         self.wake(place)
         if place.parent is not None:
             self.wake(place.parent)
@@ -426,6 +455,8 @@ class Supervisor:
     async def aclose(self) -> None:
         """Wait for callbacks that are under way, which have their limits, and for checks, which were cancelled."""
         self._crashes.close()
+        if self._watching is not None:
+            await self._watching.aclose()
         if self._end is not None:
             self._end.cancel()
         await self._end_of(self._hooks, HOOK_LIMIT + CUT_LIMIT)

@@ -18,12 +18,26 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from asyncproc._core import journal
 from asyncproc._core.backoff import Backoff
 from asyncproc._core.exit import Exit, Reason
-from asyncproc._core.supervision.action import Abandon, Finish, Judge, Move, Pause, Ready, Resume, Rung, Start, Stop, Wait
+from asyncproc._core.supervision.action import (
+    Abandon,
+    AwaitDue,
+    Finish,
+    Judge,
+    Move,
+    Pause,
+    Ready,
+    Resume,
+    Rung,
+    Start,
+    Stop,
+    Wait,
+)
 from asyncproc._core.supervision.event import (
     OWN,
     Acknowledged,
     Added,
     Condemned,
+    Due,
     Exited,
     Forgotten,
     Judged,
@@ -43,7 +57,7 @@ from asyncproc._core.supervision.event import (
     Unreadied,
 )
 from asyncproc._core.supervision.machine import TreeMachine
-from asyncproc._core.supervision.plan import AtLimit, AutoShutdown, Kind, Ladder, Plan, Restart, Strategy
+from asyncproc._core.supervision.plan import AtLimit, AutoShutdown, Kind, Ladder, Overlap, Plan, Restart, Strategy
 from asyncproc._core.supervision.record import LIVE
 from asyncproc._core.supervision.state import MOVES, State
 from asyncproc._core.value import replaced
@@ -68,6 +82,8 @@ OPTIONS = {
     "backoff": st.sampled_from([None, Backoff(1.0, 4.0, stable_after=3.0)]),
     "essential": st.sampled_from([False, False, False, True]),
     "intensity": st.sampled_from([0, 1, 3]),
+    "overlap": st.sampled_from([*[None] * 12, *Overlap]),
+    "at_once": st.booleans(),
     "resources": st.sampled_from([(), (), (), (("slot", 1),), (("slot", 0.5),), (("slot", 2), ("gallon", 1.0))]),
 }
 CAPACITY: dict[str, float] = {"slot": 2, "gallon": 1.5}
@@ -95,6 +111,8 @@ def named(plan: Plan, name: str, needs: tuple[str, ...] = ()) -> Plan:
     members: list[Plan] = []
     for number, member in enumerate(plan.members):
         wanted = tuple(each.name for each in members if dag and (len(each.members) + number) % 2)
+        if plan.kind is Kind.SEQUENTIAL:
+            member = replaced(member, overlap=None)  # those after it would never begin
         # Below one that holds resources nobody can have others.
         below = without_resources(member) if plan.resources else member
         members.append(named(below, f"{name}{number}", wanted))
@@ -172,6 +190,7 @@ class World(RuleBasedStateMachine):
         self.failures: dict[NodeId, list[float]] = {}  # by supervisor: when those were that a restart followed
         self.up: set[NodeId] = set()  # ready, as it was told
         self.fell: dict[NodeId, float] = {}  # when it came to its last rest
+        self.times: dict[NodeId, AwaitDue] = {}  # the due time that each node has asked for last, and was not told of
 
     # What happens.
 
@@ -235,6 +254,20 @@ class World(RuleBasedStateMachine):
     def is_judged(self, pick: int, again: bool) -> None:
         judge = self.undecided.pop(pick % len(self.undecided))
         self.say(Judged(judge.node, judge.incarnation, again))
+
+    @rule(pick=PICK)
+    @precondition(lambda self: self.times)
+    def falls_due(self, pick: int) -> None:
+        time = self.times.pop(self.pick(list(self.times), pick))
+        if time.node not in self.machine:
+            return
+        node = self.machine.node(time.node)
+        rested, was = node.asleep, node.state
+        self.say(Due(time.node, time.ticket))
+        if rested:
+            assert not node.asleep or node.incarnation == self.incarnations.get(node.id, node.incarnation)
+        if was is State.STOPPING:
+            assert node.state is State.STOPPING, "a due time does not hurry an end"
 
     @rule(pick=PICK, rounds=st.sampled_from([1, 1, 2, 3, None, 0, -1]), binding=st.sampled_from([True, True, False]))
     def is_asked_to_run(self, pick: int, rounds: int | None, binding: bool) -> None:
@@ -352,6 +385,9 @@ class World(RuleBasedStateMachine):
     @precondition(lambda self: self.said)
     def is_said_again(self, pick: int) -> None:
         event = self.pick(self.said, pick)
+        if isinstance(event, Due):
+            assert self.tell(event) == [], "each due time is told once"
+            return
         child = self.children.get(event.node)
         stale = child is None or child.incarnation != event.incarnation  # type: ignore[union-attr]  # all that is said has one
         actions = self.tell(event) if stale or isinstance(event, TimerFired) else []
@@ -473,8 +509,9 @@ class World(RuleBasedStateMachine):
         beside = bool(above) and above[0].plan.kind is Kind.SUPERVISOR and above[0].plan.strategy is not Strategy.ONE_FOR_ONE
         return (
             beside
-            or any(group.plan.restart is not Restart.TEMPORARY for group in above)
+            or any(group.plan.restart is not Restart.TEMPORARY or group.plan.overlap is not None for group in above)
             or node.plan.restart is not Restart.TEMPORARY
+            or node.plan.overlap is not None
         )
 
     def add(self, parent: NodeId | None, plan: Plan, *, joins: bool = False) -> None:
@@ -606,6 +643,9 @@ class World(RuleBasedStateMachine):
             case Abandon():
                 assert not self.children[action.node].abandoned
                 self.children[action.node].abandoned = True
+            case AwaitDue():
+                assert self.machine.node(action.node).plan.overlap is not None
+                self.times[action.node] = action
             case Judge():
                 assert self.states[action.node] is State.BACKOFF
                 self.undecided.append(action)
@@ -659,9 +699,8 @@ class World(RuleBasedStateMachine):
             assert all(self.states[member.id] is State.ENDED for member in self.members(group) if member.id < node.id)
         if group.plan.kind is Kind.SUPERVISOR:
             needed = [member for member in self.members(group) if member.name in node.plan.needs]
-            assert all(member.id in self.up or self.states[member.id] is State.ENDED for member in needed), (
-                "what it needs is up"
-            )
+            up = [member.id in self.up or member.asleep or self.states[member.id] is State.ENDED for member in needed]
+            assert all(up), "what it needs is up"
 
     def check_intensity(self, node: NodeView) -> None:
         """An end that was a failure is followed by a start: within the supervisor's limit."""
@@ -699,7 +738,7 @@ class World(RuleBasedStateMachine):
         failed = [member for member in members if self.exits_seen[member.id].failed]
         if exit.reason is Reason.FINISHED and exit.incarnation:
             # One that was stopped in an earlier round keeps the exit that it had.
-            assert group.plan.continues or all(member.id in self.barred for member in failed)
+            assert group.plan.continues or all(member.id in self.barred or member.out for member in failed)
         if exit.reason is Reason.CRASHED:
             assert failed or exit.error or group.culprit not in self.machine
             # Of one that has begun again since, in the same event, it is not told any more.
@@ -712,7 +751,8 @@ class World(RuleBasedStateMachine):
             if node.plan.kind is Kind.CONCURRENT and node.plan.limit is not None:
                 live = [id for id in node.children if self.machine.node(id).state in LIVE | {State.BACKOFF}]
                 assert node.limit is None or node.busy >= len(live)
-                waiting = [id for id in node.children if self.machine.node(id).state is State.WAITING]
+                below = [self.machine.node(id) for id in node.children]
+                waiting = [child.id for child in below if child.state is State.WAITING and not child.asleep]
                 waiting = [id for id in waiting if not self.machine.missed_by(id)]
                 # Who waits for resources is past the gate.
                 inside = len(live) + sum(bool(self.machine.missed_by(id)) for id in node.children)
@@ -726,6 +766,10 @@ class World(RuleBasedStateMachine):
                 assert (node.state in LIVE) == (node.id in self.children)
             if node.finished:
                 assert node.state is State.ENDED
+            if node.asleep:
+                assert node.state is State.WAITING
+            if node.asleep or (node.plan.overlap is not None and node.state in LIVE):
+                assert node.id in self.times, "its next due time will be told"
             if node.state is State.ENDED and node.id in self.once | self.barred and not self.comes_back(node):
                 assert node.finished, "nobody waits for more than there is to come"
 
@@ -747,11 +791,13 @@ class World(RuleBasedStateMachine):
         below = [self.machine.node(id) for id in supervisor.children]
         on_their_way = any(child.state is State.STOPPING for child in below)  # those that end first, members or not
         on_their_way = on_their_way or any(member.state in begun or self.machine.missed_by(member.id) for member in members)
-        given_up = any(member.spent or (member.state is State.RUNNING and not member.ready) for member in members)
+        stuck = (State.RUNNING, State.PAUSED)
+        given_up = any(member.spent or (member.state in stuck and not member.ready) for member in members)
         for member in members:
             slot = member.id in self.joined and supervisor.limit is not None and supervisor.busy >= supervisor.limit
             slot = slot or bool(self.machine.missed_by(member.id))
-            in_vain = member.state is State.WAITING and not (on_their_way or given_up or slot)
+            waits = member.state is State.WAITING and not member.asleep
+            in_vain = waits and not (on_their_way or given_up or slot)
             assert not in_vain, [self.told_of(each.id) for each in members]
 
 
@@ -760,7 +806,8 @@ def _goes_on(node: NodeView) -> bool:
     alone = node.plan.kind is Kind.SUPERVISOR and (
         not (node.plan.members and node.children) or node.plan.at_limit is AtLimit.STAY
     )
-    return alone or node.state is State.BACKOFF or node.plan.restart in (Restart.PERMANENT, Restart.JUDGED)
+    rests = node.state is State.BACKOFF or node.plan.overlap is not None
+    return alone or rests or node.plan.restart in (Restart.PERMANENT, Restart.JUDGED)
 
 
 @pytest.mark.slow

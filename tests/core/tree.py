@@ -6,11 +6,24 @@ from signal import SIGTERM
 from typing import TYPE_CHECKING
 
 from asyncproc._core.exit import Exit, Reason
-from asyncproc._core.supervision.action import Abandon, Finish, Judge, Move, Pause, Ready, Resume, Start, Stop, Wait
+from asyncproc._core.supervision.action import (
+    Abandon,
+    AwaitDue,
+    Finish,
+    Judge,
+    Move,
+    Pause,
+    Ready,
+    Resume,
+    Start,
+    Stop,
+    Wait,
+)
 from asyncproc._core.supervision.event import (
     OWN,
     Acknowledged,
     Added,
+    Due,
     Exited,
     Forgotten,
     Judged,
@@ -59,6 +72,7 @@ class Tree:
         self.machine = TreeMachine(resources)
         self.now = 0.0
         self.ids: dict[str, NodeId] = {}
+        self.tickets: dict[str, int] = {}
         self.actions: list[Action] = []
         self.add(plan, None)
 
@@ -90,6 +104,9 @@ class Tree:
                 return f"finish {name} {action.exit.reason.value}"
             case Judge():
                 return f"judge {name}"
+            case AwaitDue():
+                self.tickets[name] = action.ticket
+                return ""
             case Pause():
                 return f"pause {name}"
             case Resume():
@@ -168,6 +185,10 @@ class Tree:
 
     def judge(self, name: str, again: bool) -> list[str]:
         return self.tell(Judged(self.ids[name], self[name].incarnation, again))
+
+    def due(self, name: str) -> list[str]:
+        """The last due time that it asked for comes."""
+        return self.tell(Due(self.ids[name], self.tickets[name]))
 
     def restart(self, name: str) -> list[str]:
         return self.tell(RestartAsked(self.ids[name], "me"))

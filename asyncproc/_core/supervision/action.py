@@ -77,6 +77,16 @@ class Wait(Value):
     latest: float | None = None
 
 
+class AwaitDue(Value):
+    """Tell when the next time has come at which the node is to run by its schedule. Ends in one Due, however much later.
+
+    One with a later *ticket* takes its place; nobody waits any more once the node has ended.
+    """
+
+    node: NodeId
+    ticket: int
+
+
 class Judge(Value):
     """Say by the owner's predicate whether the node is to be started again after *exit*. Ends in Judged, at once."""
 
@@ -110,4 +120,4 @@ class Finish(Value):
     exit: Exit
 
 
-Action: TypeAlias = Start | Stop | Pause | Resume | Abandon | Wait | Judge | Move | Ready | Finish
+Action: TypeAlias = Start | Stop | Pause | Resume | Abandon | Wait | AwaitDue | Judge | Move | Ready | Finish

@@ -28,10 +28,11 @@ from asyncproc._core.supervision.cause import Cause, classed, end_of, failure_of
 from asyncproc._core.supervision.event import Timer
 from asyncproc._core.supervision.ladder import Descent
 from asyncproc._core.supervision.order import departed, enlist, let_go, may_enter, turn
-from asyncproc._core.supervision.plan import AtLimit, Kind, Ladder, Restart
+from asyncproc._core.supervision.plan import AtLimit, Kind, Ladder
 from asyncproc._core.supervision.record import Group, Leaf, Supervised
-from asyncproc._core.supervision.restart import comes_back
+from asyncproc._core.supervision.restart import comes_back, resume
 from asyncproc._core.supervision.restart import verdict as verdict_of
+from asyncproc._core.supervision.rhythm import keep_time, rests_first
 from asyncproc._core.supervision.state import MOVES, State
 from asyncproc._core.value import replaced
 from asyncproc.errors import InternalError
@@ -47,22 +48,27 @@ class Life:
     """All changes of nodes. What they make necessary is gathered in *actions*.
 
     Attributes:
-        now: the time of the present event. events: how many there were.
+        now: the time of the present event. events: how many there were. tickets: how many due times were asked for.
         actions: what it has led to so far, in order.
     """
 
-    __slots__ = ("actions", "events", "now", "tokens")
+    __slots__ = ("actions", "events", "now", "tickets", "tokens")
 
     def __init__(self, tokens: Tokens) -> None:
         self.tokens = tokens
         self.now = 0.0
         self.events = 0
+        self.tickets = 0
         self.actions: list[Action] = []
 
     # Beginning.
 
     def admit(self, node: Node) -> bool:
-        """Let it begin, or wait in line; whether it has begun."""
+        """Let it begin, or wait in line or for its time; whether it has begun."""
+        return not rests_first(self, node) and self.enter(node)
+
+    def enter(self, node: Node) -> bool:
+        """The same when its time has come."""
         gate = _gate_of(node)
         if gate is None or (gate.open and not gate.waiting):
             self._begin(node, gate)
@@ -103,13 +109,15 @@ class Life:
         """A new incarnation of one that is past its gate; when there is not what it needs, as soon as there is."""
         if node.plan.resources and not self.tokens.grant(node):
             self.await_turn(node)
-            self._settle(node)
+            self.settle(node)
             return
         node.incarnation += 1
         node.round = _course(node).round
         node.begun, node.born, node.stood = self.now, self.events, 0.0
         node.ready, node.finished, node.cause, node.spent = False, False, None, ()
         self.move(node, State.STARTING)
+        if node.rhythm is not None and not node.rhythm.ticket:
+            keep_time(self, node, node.rhythm)
         for timer, at in node.limits():
             self.wait(node, timer, at)
         if isinstance(node, Group):
@@ -148,7 +156,7 @@ class Life:
             for member in members:
                 group.unready += 1
                 if not self.admit(member):
-                    self._settle(member)
+                    self.settle(member)
         self._one_readier(group)
         self._one_less(group)
 
@@ -192,14 +200,14 @@ class Life:
             self.move(node, State.RUNNING)
         self.actions.append(Ready(node.id, node.incarnation))
         if begins:
-            self._settle(node)
+            self.settle(node)
             if (not isinstance(node, Leaf) or node.spawned) and any(above.state is State.PAUSED for above in node.ancestors()):
                 self.pause(node)
         supervisor = node.supervisor
         if supervisor is not None and (supervisor.line.pop(node.id, None) is not None or supervisor.line):
             turn(self, supervisor)
 
-    def _settle(self, member: Node) -> None:
+    def settle(self, member: Node) -> None:
         """Its group need not wait for it any more to be ready."""
         if member.awaited and isinstance(member.above, Group):
             member.awaited = False
@@ -254,6 +262,13 @@ class Life:
             self.end_for_good(node, Exit(node.path, 0, unrun, asked_by=ending.because))
         elif node.out:
             self.finish(node)  # it would have come back in the next round
+
+    def restart(self, node: Node, by: str) -> None:
+        """It lives, or rests after a failure, and is to run anew."""
+        if node.live:
+            self.renew(node, by)
+        else:
+            resume(self, node)
 
     def renew(self, node: Node, by: str) -> None:
         """It lives, and somebody wants it anew."""
@@ -393,6 +408,8 @@ class Life:
     def end_for_good(self, node: Node, exit: Exit) -> None:
         """It has ended in this round. This concerns its gate, then its course or its group, then who waits in line."""
         self.move(node, State.ENDED, exit)
+        if node.rhythm is not None:
+            node.rhythm.clear()
         if node.plan.resources:
             self.tokens.release(node)
         gate, node.gate = node.gate, None
@@ -402,7 +419,7 @@ class Life:
         if verdict is not None:
             node.awaited = False  # its group will never be ready
         else:
-            self._settle(node)
+            self.settle(node)
         if node.course is None:
             self.finish(node)  # stopped before it was ever to run
         elif node.course.top is node:
@@ -541,7 +558,9 @@ def _course(node: Node) -> Course:
 
 def _comes_again(node: Node) -> bool:
     """Whether it has ended in this run, and waits to be started once more."""
-    return node.state is State.BACKOFF or (node.state is State.WAITING and node.supervisor is not None and node.proven)
+    if node.state is not State.WAITING:
+        return node.state is State.BACKOFF
+    return (node.supervisor is not None and node.proven) or (node.rhythm is not None and node.rhythm.ran)
 
 
 def _verdict(node: Node) -> Cause | None:
@@ -562,4 +581,4 @@ def _ends_with_group(node: Node, verdict: Cause | None) -> bool:
 
 
 def _may_come_back(group: Node) -> bool:
-    return (group.renew or group.plan.restart is not Restart.TEMPORARY) and not group.out
+    return (group.renew or group.recurs) and not group.out

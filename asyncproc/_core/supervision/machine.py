@@ -15,6 +15,7 @@ from asyncproc._core.supervision.event import (
     Acknowledged,
     Added,
     Condemned,
+    Due,
     Exited,
     Forgotten,
     Judged,
@@ -38,6 +39,7 @@ from asyncproc._core.supervision.order import enlist, starts_alone, turn
 from asyncproc._core.supervision.plan import Kind, Ladder
 from asyncproc._core.supervision.record import Course, Group, Leaf, Supervised
 from asyncproc._core.supervision.restart import judged, resume
+from asyncproc._core.supervision.rhythm import due, wake
 from asyncproc._core.supervision.state import State
 from asyncproc._core.supervision.tokens import Tokens
 from asyncproc.errors import Fault, InternalError, SpecError, StateError, UnknownNode
@@ -104,6 +106,8 @@ class TreeMachine:
                 self._limit_set(event)
             case Judged():
                 judged(self._life, self._known(event.node), event.again)
+            case Due():
+                self._due(event)
             case Forgotten():
                 self._forgotten(event)
             case _:
@@ -153,6 +157,8 @@ class TreeMachine:
                 return False
             case StopAsked() | KillAsked() | PauseAsked() | ResumeAsked() | LimitSet() | Forgotten():
                 return node is None
+            case Due():
+                return node is None or node.rhythm is None or node.rhythm.ticket != event.ticket
             case Judged() | TimerFired(timer=Timer.BACKOFF):
                 return node is None or node.state is not State.BACKOFF or event.incarnation != node.incarnation
             case _:
@@ -252,12 +258,18 @@ class TreeMachine:
     def _restart_asked(self, event: RestartAsked) -> None:
         node = self._known(event.node)
         _check_groups(node)
-        if node.live:
-            self._life.renew(node, event.by)
-        elif node.state is State.BACKOFF:
-            resume(self._life, node)
-        elif node.state is not State.WAITING:
+        if node.live or node.state is State.BACKOFF:
+            self._life.restart(node, event.by)
+            return
+        if node.state is not State.WAITING:
             self._run_asked(RunAsked(node.id))
+        if node.rhythm is not None and node.rhythm.asleep:
+            wake(self._life, node, node.rhythm)
+
+    def _due(self, event: Due) -> None:
+        node = self._known(event.node)
+        assert node.rhythm is not None
+        due(self._life, node, node.rhythm)
 
     def _pause_asked(self, node: Node) -> None:
         if node.state not in (State.RUNNING, State.PAUSED):

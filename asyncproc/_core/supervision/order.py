@@ -51,6 +51,8 @@ def up(member: Node) -> bool:
     """Whether those who need it may start."""
     if member.state is State.ENDED:
         return not member.spent
+    if member.asleep:
+        return True
     return member.ready and member.state in (State.RUNNING, State.PAUSED, State.STOPPING)
 
 

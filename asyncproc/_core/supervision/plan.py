@@ -49,6 +49,14 @@ class AutoShutdown(Enum):
     ALL = "all"
 
 
+class Overlap(Enum):
+    """What a due time means for a node with a schedule that runs."""
+
+    SKIP = "skip"  # nothing
+    QUEUE = "queue"  # it runs once more when it has ended, however many have come
+    RESTART = "restart"  # it is ended, and runs anew
+
+
 class Ladder(Enum):
     """How a leaf is brought to its end, rung by rung, inside its grace."""
 
@@ -80,6 +88,8 @@ class Plan(Value):
         period: seconds; a failure that is exactly as old still counts.
         at_limit: what happens then; SUPERVISOR only.
         auto_shutdown: which essential members end it; SUPERVISOR only.
+        overlap: of a node with a schedule, what a due time means while it runs; None for one without.
+        at_once: whether the first run of one with a schedule is at its turn; else that waits for a due time, too.
     """
 
     name: str
@@ -103,6 +113,8 @@ class Plan(Value):
     period: float = 30.0
     at_limit: AtLimit = AtLimit.ESCALATE
     auto_shutdown: AutoShutdown = AutoShutdown.ANY
+    overlap: Overlap | None = None
+    at_once: bool = True
 
     @property
     def size(self) -> int:

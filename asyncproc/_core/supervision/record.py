@@ -7,7 +7,8 @@ from math import inf
 from typing import TYPE_CHECKING, ClassVar, Protocol, TypeAlias
 
 from asyncproc._core.supervision.event import Timer
-from asyncproc._core.supervision.plan import Kind
+from asyncproc._core.supervision.plan import Kind, Restart
+from asyncproc._core.supervision.rhythm import Rhythm
 from asyncproc._core.supervision.state import State
 
 if TYPE_CHECKING:
@@ -85,6 +86,14 @@ class NodeView(Protocol):
     @property
     def finished(self) -> bool:
         """Whether it has ended for good: only another RunAsked, or a restart of its group, brings it back."""
+
+    @property
+    def asleep(self) -> bool:
+        """Whether it rests until the next time at which it is to run by its schedule."""
+
+    @property
+    def out(self) -> bool:
+        """Whether somebody has asked for its end in this run."""
 
     @property
     def deadline(self) -> float:
@@ -198,6 +207,7 @@ class Node:
         renew: whether somebody wants it to be started anew when it has ended.
         failures: its ends in a row that were followed by a restart, none of them after it was stable.
         rank: its place in the order of its supervisor.
+        rhythm: where it stands between its due times; None for one without a schedule.
         history: what counts for the limit of its restarts, of a supervisor of its members': times and exits, oldest first.
         serial: of its last timer.
         trail: the last states, oldest first, for the message of a bug.
@@ -205,8 +215,8 @@ class Node:
 
     __slots__ = (
         "above", "added", "awaited", "begun", "born", "cause", "course", "exit", "failures", "finished", "gate", "history",
-        "id", "incarnation", "out", "plan", "proven", "rank", "ready", "renew", "round", "serial", "since", "spent", "state",
-        "stood", "trail",
+        "id", "incarnation", "out", "plan", "proven", "rank", "ready", "renew", "rhythm", "round", "serial", "since", "spent",
+        "state", "stood", "trail",
     )  # fmt: skip
 
     members: list[Node]
@@ -235,6 +245,7 @@ class Node:
         self.proven = False
         self.renew = False
         self.rank = 0
+        self.rhythm = None if plan.overlap is None else Rhythm()
         self.failures = 0
         self.history: History = ()
         self.spent: tuple[Exit, ...] = ()
@@ -270,6 +281,16 @@ class Node:
         return self.finished or self.state is State.CREATED
 
     @property
+    def asleep(self) -> bool:
+        """Whether it rests until its next due time."""
+        return self.rhythm is not None and self.rhythm.asleep
+
+    @property
+    def recurs(self) -> bool:
+        """Whether it may run again in the same round."""
+        return self.plan.restart is not Restart.TEMPORARY or self.rhythm is not None
+
+    @property
     def failed(self) -> bool:
         """Whether its last end was a failure."""
         return self.exit is not None and self.exit.failed
@@ -282,7 +303,7 @@ class Node:
     @property
     def busy(self) -> int:
         """How many of its children have not ended and were asked to run."""
-        return sum(child.state not in (State.CREATED, State.ENDED) for child in self.below())
+        return sum(child.state not in (State.CREATED, State.ENDED) and not child.asleep for child in self.below())
 
     @property
     def fails_group(self) -> bool:
