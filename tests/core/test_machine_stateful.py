@@ -699,7 +699,14 @@ class World(RuleBasedStateMachine):
             assert all(self.states[member.id] is State.ENDED for member in self.members(group) if member.id < node.id)
         if group.plan.kind is Kind.SUPERVISOR:
             needed = [member for member in self.members(group) if member.name in node.plan.needs]
-            up = [member.id in self.up or member.asleep or self.states[member.id] is State.ENDED for member in needed]
+            # One that has ended well, which counts as ready, may have begun again in the same event, one that rests have ended.
+            rest = [member.id for member in needed if member.plan.overlap is not None]
+            up = [
+                member.id in self.up
+                or self.states[member.id] is State.ENDED
+                or (member.id in rest and self.states[member.id] is State.WAITING)
+                for member in needed
+            ]
             assert all(up), "what it needs is up"
 
     def check_intensity(self, node: NodeView) -> None:

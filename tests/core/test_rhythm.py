@@ -272,6 +272,19 @@ def test_a_stop_ends_a_rest_for_good() -> None:
     assert (tree.exit("a").incarnation, tree.exit("b").incarnation) == (1, 0)
 
 
+def test_a_group_that_ends_before_its_turn_to_be_stopped_does_not_rest() -> None:
+    """It runs by itself below a supervisor that does not, and all is stopped: what has not begun in it never will."""
+    gpu = (("gpu", 1),)
+    group = sequential("g", leaf("a", resources=gpu), overlap=SKIP)
+    tree = Tree(supervisor("app", group, leaf("b", resources=gpu)), {"gpu": 1})
+    tree.run("b")
+    tree.up("b")
+    tree.run("g")
+    assert (tree.state("g"), tree.state("a")) == (State.RUNNING, State.WAITING)
+    tree.stop()
+    assert (tree.state("g"), tree.state("a"), tree.state("b")) == (State.ENDED, State.ENDED, State.STOPPING)
+
+
 def test_a_restart_by_hand_runs_it_now() -> None:
     """From its rest, from before its first time, and after a stop; its due times stay."""
     tree = Tree(concurrent("app", leaf("a", overlap=SKIP, at_once=False), leaf("b")))

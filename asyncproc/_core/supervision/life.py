@@ -30,7 +30,7 @@ from asyncproc._core.supervision.ladder import Descent
 from asyncproc._core.supervision.order import departed, enlist, let_go, may_enter, turn
 from asyncproc._core.supervision.plan import AtLimit, Kind, Ladder
 from asyncproc._core.supervision.record import Group, Leaf, Supervised
-from asyncproc._core.supervision.restart import comes_back, resume
+from asyncproc._core.supervision.restart import comes_back
 from asyncproc._core.supervision.restart import verdict as verdict_of
 from asyncproc._core.supervision.rhythm import keep_time, rests_first
 from asyncproc._core.supervision.state import MOVES, State
@@ -263,12 +263,10 @@ class Life:
         elif node.out:
             self.finish(node)  # it would have come back in the next round
 
-    def restart(self, node: Node, by: str) -> None:
-        """It lives, or rests after a failure, and is to run anew."""
-        if node.live:
-            self.renew(node, by)
-        else:
-            resume(self, node)
+    def replace(self, node: Node, by: str) -> None:
+        """It lives, and a new run takes the place of this one; what was stopped in it stays so."""
+        node.renew = True
+        self._wind_down(node, restart_asked(by))
 
     def renew(self, node: Node, by: str) -> None:
         """It lives, and somebody wants it anew."""

@@ -258,8 +258,11 @@ class TreeMachine:
     def _restart_asked(self, event: RestartAsked) -> None:
         node = self._known(event.node)
         _check_groups(node)
-        if node.live or node.state is State.BACKOFF:
-            self._life.restart(node, event.by)
+        if node.live:
+            self._life.renew(node, event.by)
+            return
+        if node.state is State.BACKOFF:
+            resume(self._life, node)
             return
         if node.state is not State.WAITING:
             self._run_asked(RunAsked(node.id))

@@ -86,7 +86,9 @@ def rests(life: Life, node: Node, exit: Exit) -> bool:
 
 def _goes_on(node: Node) -> bool:
     """Whether nobody has asked for its end, nor for that of a group around it."""
-    return node.course is not None and not node.out and not any(above.ending for above in node.ancestors())
+    if node.course is None or node.out or (node.cause is not None and node.cause.asked):
+        return False
+    return not any(above.ending for above in node.ancestors())
 
 
 def _fall_asleep(life: Life, node: Node, rhythm: Rhythm) -> None:
@@ -109,11 +111,12 @@ def due(life: Life, node: Node, rhythm: Rhythm) -> None:
     if rhythm.asleep:
         wake(life, node, rhythm)
         return
-    runs = node.live or node.state is State.BACKOFF
     if node.plan.overlap is Overlap.QUEUE:
-        rhythm.queued = runs
-    elif node.plan.overlap is Overlap.RESTART and runs and node.state not in _LEFT_ALONE and _goes_on(node):
-        life.restart(node, "its schedule")
+        rhythm.queued = node.live or node.state is State.BACKOFF
+    elif node.plan.overlap is Overlap.RESTART and node.live and node.state not in _LEFT_ALONE and _goes_on(node):
+        life.replace(node, "its schedule")
+    elif node.plan.overlap is Overlap.RESTART and node.state is State.BACKOFF:
+        _start(life, node)
 
 
 def wake(life: Life, node: Node, rhythm: Rhythm) -> None:
