@@ -8,7 +8,7 @@ with it the process group, is still this child's. So the group is killed first, 
 bears its stamp is swept, and only then the exit is told.
 
 The host's SIGCHLD is its own business. When the host ignores it, or reaps whatever ends, the end is still seen, and the status
-is what the kernel keeps for who holds a pidfd. Kernels before 6.15 keep none: then the child is told as lost, unless it has sent
+is what the kernel keeps for who holds a pidfd. Kernels before 6.15 keep none: then a child is told as lost, unless it has told
 its outcome; no status is ever guessed. Its number may be somebody else's by then: who is signalled is found by the pidfd alone.
 """
 

@@ -1,11 +1,10 @@
-"""Whatever ends a host or a helper, and whenever it does: nobody below lives on. Rows R1 to R9, R72, R75 and R76."""
+"""Whatever ends a host or a helper, and whenever it does: nobody below lives on. Rows R1 to R9."""
 
 from __future__ import annotations
 
 import os
 import signal
 import time
-from pathlib import Path
 
 import pytest
 
@@ -34,7 +33,7 @@ KINDS = {
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_death_at_a_random_moment_leaves_nobody(kind: str, record_property: pytest.FixtureRequest) -> None:
-    """R1, R5, R6, R8, R67: the host, a helper, or both are killed while a deep tree starts, stands or stops."""
+    """R1, R5, R6, R8: the host, a helper, or both are killed while a deep tree starts, stands or stops."""
     deaths = die_often(kind, 12 if kind == "manager" else 5)
     assert not deaths.survivors, deaths
 
@@ -52,54 +51,24 @@ def test_many_deaths_leave_nobody_within_a_second(kind: str) -> None:
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
-@pytest.mark.parametrize("end", ["execs", "os_exits", "forgets", "sys_exits", "fails"])
+@pytest.mark.parametrize("end", ["execs", "os_exits"])
 def test_host_that_ends_without_closing_leaves_nobody(end: str, loop: str) -> None:
-    """R8, R9, R75, R76: another program in its place, `os._exit`, a forgotten manager, `sys.exit` or an error."""
+    """R8, R9: another program in its place, or `os._exit`."""
     with Victim(end, loop) as victim:
         victim.until("up")
         spared = {victim.pid} if end == "execs" else set()
         assert not victim.survivors(spared)
-        if end == "execs":
-            assert victim.process.poll() is None
-            return
-        assert victim.process.returncode == {"os_exits": 3, "forgets": 0, "sys_exits": 3, "fails": 1}[end]
-        assert ("was not closed" in victim.errors()) is (end not in ("os_exits",)) or "PYTHONWARNINGS" not in os.environ
+        assert victim.process.poll() == (None if end == "execs" else 3)
 
 
 @pytest.mark.parametrize("host", ["passing_thread", "grows_in_threads"])
 def test_thread_that_ends_takes_no_child_along(host: str) -> None:
-    """R7, R66: children that were started from short-lived threads, and helpers too, live on; then none outlives the host."""
+    """R7: children that were started from short-lived threads, and helpers too, live on; then none outlives the host."""
     with Victim(host, *(["thread"] if host == "grows_in_threads" else [])) as victim:
         victim.until("up")
         assert {"warden", "launcher", "template"} <= set(helpers_of(victim.pid))
         victim.kill()
         assert not victim.survivors()
-
-
-def test_death_of_the_middle_process_ends_the_inner_tree() -> None:
-    """R72: a child with a manager of its own is killed; the outer host lives, its other children too."""
-    with Victim("stands") as victim:
-        middle = int(victim.until("inner"))
-        victim.until("up")
-        inner = _tree_below(middle)
-        assert len(inner) >= 6  # three helpers, three children
-        os.kill(middle, signal.SIGKILL)
-        deadline = time.monotonic() + PATIENCE
-        assert all(wait_end(pid, deadline) for pid in inner)
-        assert victim.process.poll() is None
-        victim.kill()
-        assert not victim.survivors()
-
-
-def _tree_below(pid: int) -> set[int]:
-    found: set[int] = set()
-    waiting = [pid]
-    while waiting:
-        lists = Path(f"/proc/{waiting.pop()}/task").glob("*/children")
-        children = {int(word) for text in lists for word in text.read_text().split()}
-        waiting += children
-        found |= children
-    return found
 
 
 # --- R2: between fork and exec, and everywhere else --------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """Children and helpers that do not want to end, or end badly.
 
-Rows R11, R12, R17 to R20, R34, R47, R48, R55, R60, R80 and R81.
+Rows R11, R12, R17 to R20, R34, R47, R48, R55 and R60.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from asyncproc._core.exit import Reason
 from asyncproc.errors import ChannelBroken, ChildCrashed, DecodeError
 from asyncproc.testing import hostile
 from asyncproc.testing.leaks import Leaks
-from tests.faults.harness import Victim, ended, helpers_of
+from tests.faults.harness import ended, helpers_of
 
 pytestmark = pytest.mark.slow
 
@@ -315,40 +315,11 @@ async def test_forked_copy_of_the_host_that_ends_disturbs_nobody() -> None:
 # --- endurance ---------------------------------------------------------------------------------------------------------
 
 
-async def _cycle(manager: Manager, count: int) -> None:
-    for number in range(count // 10):
-        starts = [manager.run(Process(hostile.return_it, number)) for _ in range(8)]
-        await asyncio.gather(*starts, manager.run(Command("true")), manager.run(Command("true")))
-
-
-def _resident() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
-
-
-@pytest.mark.parametrize(
-    "count", [500, pytest.param(10_000, marks=[pytest.mark.full, pytest.mark.alone, pytest.mark.timeout(600)])]
-)
-async def test_many_cycles_leave_no_trace(count: int) -> None:
-    """R81: descriptors, tasks and memory of the manager and of its helpers are as they were."""
-    async with Manager() as manager:
-        await _cycle(manager, 200)
-        helpers = helpers_of(os.getpid())
-        before = {pid: len(os.listdir(f"/proc/{pid}/fd")) for pids in helpers.values() for pid in pids}
-        fds, tasks, memory = len(os.listdir("/proc/self/fd")), len(asyncio.all_tasks()), _resident()
-        await _cycle(manager, count)
-        assert helpers_of(os.getpid())["launcher"] == helpers["launcher"]
-        assert {pid: len(os.listdir(f"/proc/{pid}/fd")) for pid in before} == before
-        assert abs(len(os.listdir("/proc/self/fd")) - fds) <= 2  # a spare
-        assert len(asyncio.all_tasks()) == tasks
-        gc.collect()
-        assert _resident() - memory < 1 << 20
-
-
 @pytest.mark.full
 @pytest.mark.alone
 @pytest.mark.timeout(300)
 async def test_thousand_idle_children() -> None:
-    """R80: started, stopped, and one descriptor each."""
+    """Python children: started, stopped, and one descriptor each."""
     with Leaks() as leaks:
         async with Manager(spares=0, grace=2.0) as manager:
             await manager.run(Process(hostile.return_it, 1))
@@ -360,11 +331,3 @@ async def test_thousand_idle_children() -> None:
             report = await manager.stop()
             assert not report.left
         assert not leaks.survivors()
-
-
-async def test_host_without_a_close_ends_in_order() -> None:
-    """R76: `sys.exit` while children live: the host's end comes after theirs, and by itself."""
-    with Victim("sys_exits") as victim:
-        victim.until("up")
-        victim.process.wait()
-        assert not victim.leaks.survivors()
