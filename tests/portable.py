@@ -25,6 +25,8 @@ MODULES = (
     "tests/requirements/test_death.py",
     "tests/requirements/test_stopping.py",
     "tests/requirements/test_starting.py",
+    "tests/requirements/test_embedding.py",
+    "tests/requirements/test_endurance.py",
 )
 
 _HELPERS = "about the launcher's helper processes, of which there are none"
@@ -37,8 +39,11 @@ EXCEPTIONS: dict[str, str] = {
     "tests/faults/test_stop.py::test_stopped_helper_is_continued_for_a_stop": _HELPERS,
     "tests/faults/test_stop.py::test_close_does_not_wait_for_a_stopped_helper": _HELPERS,
     "tests/faults/test_stop.py::test_close_without_a_warden_continues_a_stopped_launcher": _HELPERS,
-    "tests/faults/test_stop.py::test_many_cycles_leave_no_trace": "hundreds of starts, and about helpers",
     "tests/faults/test_stop.py::test_thousand_idle_children": "a thousand starts",
+    "tests/requirements/test_endurance.py::test_r80_many_commands_cost_little_each": "hundreds of starts",
+    "tests/requirements/test_endurance.py::test_r81_cycles_leave_no_trace": "hundreds of starts, and about helpers",
+    "tests/requirements/test_embedding.py::test_r75_helper_processes_end_a_manager_that_no_finaliser_met": _HELPERS,
+    "tests/requirements/test_embedding.py::test_r71_lost_helpers_of_one_manager_touch_no_other": _HELPERS,
     "tests/faults/test_start.py::test_child_that_is_stopped_before_it_is_ready_runs_out_of_time": _STEPS,
     "tests/faults/test_start.py::test_death_between_start_and_ready_names_the_signal": _STEPS,
     "tests/faults/test_start.py::test_helper_without_descriptors_fails_the_start_and_lives": _HELPERS,

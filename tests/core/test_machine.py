@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from signal import SIGKILL
 
 import pytest
@@ -41,6 +42,20 @@ class TestLeaf:
         assert tree.exited("app") == ["finish app finished"]
         assert tree.exit("app") == Exit("app", 1, Reason.FINISHED, pid=7, duration=3.0)
         assert tree["app"].pid is None
+
+    def test_leaf_says_when_it_is_killed(self) -> None:
+        """From the wish that it ends on, and the nearest wish counts; a group says nothing."""
+        tree = Tree(concurrent("app", leaf("a", grace=3.0)))
+        tree.run()
+        tree.spawn("a")
+        assert (tree["a"].deadline, tree["app"].deadline) == (inf, inf)
+        tree.now = 1.0
+        tree.stop("app")
+        assert (tree["a"].deadline, tree["app"].deadline) == (4.0, inf)
+        tree.stop("a", 2.0)
+        assert tree["a"].deadline == 3.0
+        tree.exited("a")
+        assert tree["a"].deadline == inf
 
     def test_leaf_that_ends_well_before_it_was_ready_counts_as_ready(self) -> None:
         """Ending well is as good as being ready."""

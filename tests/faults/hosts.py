@@ -96,10 +96,6 @@ def become_another() -> None:
     os.execvp("sleep", ["sleep", "1000"])
 
 
-def fail() -> None:
-    raise RuntimeError("the host fails")
-
-
 async def grows_in_threads() -> None:
     """Starts children from threads that end at once."""
     loop = asyncio.get_running_loop()
@@ -158,9 +154,6 @@ HOSTS: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
     "stands": stands,
     "execs": partial(ends, become_another),
     "os_exits": partial(ends, partial(os._exit, 3)),
-    "forgets": partial(ends, int),
-    "sys_exits": partial(ends, partial(sys.exit, 3)),
-    "fails": partial(ends, fail),
     "grows_in_threads": grows_in_threads,
 }
 

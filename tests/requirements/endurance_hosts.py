@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from asyncproc import Backoff, Command, Concurrent, Coroutine, Handle, Manager, Process, State, Supervisor, current
+from asyncproc._supervision.below import ENDED_KEPT
 from asyncproc.testing import hostile
 from tests import portable
 from tests.faults.harness import helpers_of
@@ -151,21 +152,26 @@ async def _round(manager: Manager, number: int) -> None:
     await command.stop()
 
 
+KEPT_ROUNDS = ENDED_KEPT // 2 + 20
+"""After so many rounds a manager keeps as many ended nodes, to be asked about, as it ever will."""
+
+
 async def cycles() -> None:
+    forgets = COUNT // 10 < KEPT_ROUNDS
     async with Manager(spares=0) as manager:
-        for number in range(WARM_ROUNDS):
+        for number in range(20 if forgets else KEPT_ROUNDS):
             await _round(manager, number)
+        if forgets:
+            manager.forget_ended()
         before = Trace()
         begun = time.perf_counter()
         for number in range(COUNT // 10):
             await _round(manager, number)
+            if forgets:
+                manager.forget_ended()
         took = time.perf_counter() - begun
         await manager.run(Command("true"))
         say("done", seconds=took, **Trace().growth(before))
-
-
-WARM_ROUNDS = 110
-"""More than the thousand ended nodes that a manager keeps to be asked about."""
 
 
 WARM = 300

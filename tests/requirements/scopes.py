@@ -40,6 +40,7 @@ async def _works(manager: Manager) -> None:
     assert await manager.run(Coroutine(answer)) == 42
 
 
+@pytest.mark.asyncio
 class TestFunction:
     @pytest.mark.parametrize("turn", [1, 2])
     async def test_own_loop(self, of_function: Manager, turn: int) -> None:

@@ -218,28 +218,36 @@ async def _for_ever() -> None:
 
 
 @pytest.mark.both_loops
-@pytest.mark.parametrize("end", ["stop", "kill", "aclose", "lost helpers"])
+@pytest.mark.parametrize("end", ["stop", "kill", "aclose"])
 async def test_r71_the_end_of_one_manager_touches_no_other(end: str) -> None:
     """Two independent ones, and one that is nested in the same process: children of the others live, and can be started."""
-    if end == "lost helpers" and portable.is_default():
-        pytest.skip("there are no helpers")
     async with Manager(name="one", grace=0.3) as one, Manager(name="two", grace=0.3) as two:
         ones, twos = await _three(one), await _three(two)
         nested = await one.start(Coroutine(_holds_a_manager))
         inner, inner_handles = await nested.receive()
-        if end == "lost helpers":
-            for helper in one._opened().engine.chains[0].keepers:
-                os.kill(helper, signal.SIGKILL)
-            assert [(await handle.wait()).reason for handle in ones[:2]] == [Reason.LOST] * 2
-        else:
-            await inner.kill()
-            assert {handle.state for handle in inner_handles} == {State.ENDED}
-            assert {handle.state for handle in (*ones, *twos)} == {State.RUNNING}
-            await getattr(one, end)()
-            assert {handle.state for handle in ones} == {State.ENDED}
-        assert {handle.state for handle in twos} == {State.RUNNING}
-        assert all(os.path.exists(f"/proc/{handle.pid}") for handle in twos[:2])
-        assert await two.run(Process(hostile.return_it, 7)) == 7
+        await inner.kill()
+        assert {handle.state for handle in inner_handles} == {State.ENDED}
+        assert {handle.state for handle in (*ones, *twos)} == {State.RUNNING}
+        await getattr(one, end)()
+        assert {handle.state for handle in ones} == {State.ENDED}
+        await _go_on(two, twos)
+
+
+async def _go_on(manager: Manager, handles: list[Any]) -> None:
+    assert {handle.state for handle in handles} == {State.RUNNING}
+    assert all(os.path.exists(f"/proc/{handle.pid}") for handle in handles[:2])
+    assert await manager.run(Process(hostile.return_it, 7)) == 7
+
+
+async def test_r71_lost_helpers_of_one_manager_touch_no_other() -> None:
+    """Each has its own."""
+    async with Manager(name="one", grace=0.3) as one, Manager(name="two", grace=0.3) as two:
+        ones, twos = await _three(one), await _three(two)
+        for helper in one._opened().engine.chains[0].keepers:  # type: ignore[attr-defined]  # it has a launcher
+            os.kill(helper, signal.SIGKILL)
+        assert [(await handle.wait()).reason for handle in ones[:2]] == [Reason.LOST] * 2
+        await _go_on(two, twos)
+        await _go_on(one, await _three(one))
 
 
 async def _holds_a_manager() -> None:
@@ -340,7 +348,6 @@ async def test_r72_inner_bound_is_below_the_outer_grace(spec: Any) -> None:
 # --- R73 ---------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.alone
 @pytest.mark.parametrize("debug", ["plain", "debug"])
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 def test_r73_works_on_each_loop_without_a_word_of_warning(loop: str, debug: str) -> None:
@@ -361,13 +368,13 @@ def test_r74_manager_belongs_to_the_loop_of_its_block(tmp_path: Path) -> None:
         f"{preamble}from tests.requirements.scopes import of_session, of_module, of_function\n"
     )
     (tmp_path / "test_scopes.py").write_text("from tests.requirements.scopes import *\n")
-    options = "-q -p no:cacheprovider -o asyncio_mode=auto -o asyncio_default_fixture_loop_scope=function -W error"
+    options = "-q -p no:cacheprovider -o asyncio_mode=strict -o asyncio_default_fixture_loop_scope=function -W error"
     words = [*options.split(), "--rootdir", str(tmp_path), str(tmp_path)]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "pytest", *words]
     done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
-    assert "14 passed" in done.stdout, done.stdout
+    assert "12 passed" in done.stdout, done.stdout
 
 
 async def test_r74_every_call_on_another_loop_is_refused() -> None:
@@ -413,24 +420,26 @@ FORGETFUL = {
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 @pytest.mark.parametrize("host", FORGETFUL)
 def test_r75_forgotten_manager_is_named_and_leaves_nobody(host: str, loop: str, strict: str) -> None:
-    """The loop is closed, over, or left as it is: a ResourceWarning names the manager, and nobody survives the host."""
-    with Host(host, loop, flags=("-W", f"{strict}::ResourceWarning")) as program:
+    """The loop is closed, over, or left as it is: a ResourceWarning names the manager, and nobody lives on at the end."""
+    with Host(host, loop, "tells_who_is_left", flags=("-W", f"{strict}::ResourceWarning")) as program:
         program.told("leaving")
+        assert json.loads(program.until("left")) == []
         said = program.errors()
         program.process.wait()
-        left = program.leaks.survivors()  # at once: the kill is over before the host is
-        assert program.process.returncode == 0, said
-        assert FORGETFUL[host] in said and said.count("was not closed") >= 1, said
-        assert not left
-        assert "Traceback" not in said or strict == "error", said
+        left = program.leaks.survivors()
+    assert program.process.returncode == 0, said
+    assert FORGETFUL[host] in said, said
+    assert not left
+    assert "Traceback" not in said or strict == "error", said
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 @pytest.mark.parametrize(("host", "code"), [("sys_exits", 3), ("fails", 1), ("sys_exits_beside", 3), ("fails_beside", 1)])
 def test_r76_host_that_exits_while_children_live_ends_at_once_and_they_before_it(host: str, code: int, loop: str) -> None:
     """Its code and its error are its own, no thread is waited for, the manager is named, its children are gone first."""
-    with Host(host, loop, flags=("-W", "always::ResourceWarning")) as program:
+    with Host(host, loop, "tells_who_is_left", flags=("-W", "always::ResourceWarning")) as program:
         at = program.told("leaving")["at"]
+        assert json.loads(program.until("left")) == []
         said = program.errors()
         program.process.wait()
         took = time.monotonic() - at
