@@ -324,7 +324,8 @@ class Manager(Generic[S]):
             raise SpecError([Fault(self._name, "spec", None, "is needed: this manager has no tree of its own")])
         ran = self._tree if spec is None else as_spec(spec, self._name)
         assert ran is not None
-        faults = [*lone_faults(ran, self._name), *tree_faults(ran, self._name)]
+        path = self._name if spec is None else f"{self._name}/{ran._asyncproc.options.get('name', ran.made_name)}"
+        faults = [*lone_faults(ran, path), *tree_faults(ran, path)]
         if rounds is not None and (not isinstance(rounds, int) or isinstance(rounds, bool) or rounds < 0):
             faults.append(Fault(self._name, "rounds", rounds, "must be an int >= 0, or None"))
         if ran._asyncproc.kind == SUPERVISOR and rounds != 1:

@@ -27,7 +27,6 @@ from asyncproc._core.supervision.state import State
 from asyncproc._engines.choice import engine_for
 from asyncproc._spec.group import Concurrent
 from asyncproc._supervision.bounded import carry_through, end_place
-from asyncproc.errors import StateError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -120,7 +119,7 @@ class Root:
         self._grace = grace
         self._begun_early = False
         self._ending: asyncio.Task[StopReport] | None = None  # while somebody stops all of it
-        self._doomed: dict[Place, None] = {}  # who lived when that began
+        self._doomed: dict[Place, int] = {}  # who lived when that began, and in which incarnation
         self.closed = False
         self._on_closed: Callable[[], object] = int
         self.name = name
@@ -170,8 +169,6 @@ class Root:
         return await self.ended(place, by)
 
     def begin(self, place: Place, rounds: int | None = 1, binding: bool = True) -> None:
-        if self.supervisor.closing:
-            raise StateError(f"node {place.path}: cannot be run any more, its manager closes")
         self.supervisor.demand(RunAsked(place.id, rounds, binding))
 
     def begin_tree(self, tree: Place) -> None:
@@ -214,7 +211,7 @@ class Root:
 
     async def _end_all(self, event: StopAsked | KillAsked) -> StopReport:
         """Whoever wants this while it is under way waits for the same end, and gets the same report."""
-        self._doomed |= dict.fromkeys(self._live_places())
+        self._doomed |= {place: place.view.incarnation for place in self._live_places()}
         self.supervisor.post(event)
         if self._ending is None:
             self._ending = self.loop.create_task(self._all_ended(), name=f"asyncproc {self.name} stops")
@@ -227,17 +224,25 @@ class Root:
 
     async def _all_ended(self) -> StopReport:
         begun = self.loop.time()
+        tops = {top: top.view.incarnation for top in (self.tree, *self.below.places) if top is not None}
         try:
-            while living := [place for place in self._doomed if place.child is not None]:
-                for place in living:
-                    await self.supervisor.until(place, lambda place=place: place.child is None)  # type: ignore[misc]  # bound now
-            for top in [self.tree, *self.below.places]:
-                if top is not None and top.view.state not in (State.CREATED, State.ENDED):
-                    await self.supervisor.until(top, lambda top=top: top.view.finished)  # type: ignore[misc]  # bound now
+            # Somebody may have started one of them again meanwhile: that is no part of this.
+            while living := [(place, number) for place, number in self._doomed.items() if place.lives_in(number)]:
+                for place, number in living:
+                    await self._until_dead(place, number)
+            for top, number in tops.items():
+                if top.view.state not in (State.CREATED, State.ENDED):
+                    await self._until_gone(top, number)
             return self._report(list(self._doomed), self.loop.time() - begun)
         finally:
             self._ending = None
             self._doomed = {}
+
+    async def _until_dead(self, place: Place, number: int) -> None:
+        await self.supervisor.until(place, lambda: not place.lives_in(number))
+
+    async def _until_gone(self, top: Place, number: int) -> None:
+        await self.supervisor.until(top, lambda: top.view.finished or top.view.incarnation > number)
 
     def _hurry(self, by: str) -> None:
         """Whoever wanted the end does not wait for it any more."""

@@ -22,6 +22,9 @@ MODULES = (
     "tests/lifecycle/test_gates.py",
     "tests/shared/test_transactions.py",
     "tests/requirements/test_output.py",
+    "tests/requirements/test_death.py",
+    "tests/requirements/test_stopping.py",
+    "tests/requirements/test_starting.py",
 )
 
 _HELPERS = "about the launcher's helper processes, of which there are none"
@@ -37,7 +40,6 @@ EXCEPTIONS: dict[str, str] = {
     "tests/faults/test_stop.py::test_many_cycles_leave_no_trace": "hundreds of starts, and about helpers",
     "tests/faults/test_stop.py::test_thousand_idle_children": "a thousand starts",
     "tests/faults/test_start.py::test_child_that_is_stopped_before_it_is_ready_runs_out_of_time": _STEPS,
-    "tests/faults/test_start.py::test_start_cancelled_at_a_step_leaves_nothing": _STEPS,
     "tests/faults/test_start.py::test_death_between_start_and_ready_names_the_signal": _STEPS,
     "tests/faults/test_start.py::test_helper_without_descriptors_fails_the_start_and_lives": _HELPERS,
     "tests/faults/test_start.py::test_spare_that_has_died_costs_no_start": _SPARES,

@@ -148,11 +148,12 @@ class Supervisor(Group):
 
     def _faults(self, path: str) -> list[Fault]:
         faults = super()._faults(path)
-        needs = {name: _needed(member) for name, member in members_of(self)}
-        for name, wanted in needs.items():
+        wanted = [(name, _needed(member)) for name, member in members_of(self)]
+        needs = dict(wanted)
+        for name, each in wanted:  # two may have one name, which is a fault of its own
             faults += [
                 Fault(f"{path}/{name}", "needs", need, f"is no sibling; there are {', '.join(needs)}")
-                for need in wanted
+                for need in each
                 if need not in needs
             ]
         if circle := _circle(needs):

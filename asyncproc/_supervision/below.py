@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from asyncproc._core.names import name_fault
@@ -10,7 +11,7 @@ from asyncproc._core.supervision.event import OWN, RunAsked, StopAsked
 from asyncproc._core.supervision.state import State
 from asyncproc._spec.group import as_spec
 from asyncproc._supervision.planning import tree_faults
-from asyncproc.errors import Fault, NameTaken, SpecError, StateError
+from asyncproc.errors import Fault, NameTaken, SpecError
 
 if TYPE_CHECKING:
     from asyncproc._spec.base import Spec
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 ENDED_KEPT = 1000
 """Ended nodes that are kept to be asked about; beyond that the oldest are forgotten, unless their failure is untold."""
+OLDER_SEEN = 2
+"""How many of the older ones are looked at for each that comes: more than come, so that what has ended does not pile up."""
 
 
 class Below:
@@ -36,7 +39,8 @@ class Below:
         self._parent = parent
         self._planned = planned
         self._numbers: dict[str, int] = {}
-        self._ended: list[Place] = []
+        self._ended: deque[Place] = deque()  # the last that were started
+        self._older: deque[Place] = deque()
 
     @property
     def places(self) -> list[Place]:
@@ -52,11 +56,9 @@ class Below:
         """What is to become a node here, and its given name.
 
         Raises:
-            SpecError: it cannot run as it stands, with all faults. StateError: the manager closes.
+            SpecError: it cannot run as it stands, with all faults.
         """
         above = self._parent.path
-        if self._supervisor.closing:
-            raise StateError(f"node {above}: nothing can be started in it any more, its manager closes")
         ran = as_spec(spec, above)
         made = ran._asyncproc.options.get("name") if name is None else name
         path = f"{above}/{made or ran.made_name}"
@@ -129,14 +131,15 @@ class Below:
     def retire(self, place: Place) -> None:
         """An ended node may be forgotten when others have come."""
         self._ended.append(place)
-        if len(self._ended) > ENDED_KEPT:
-            kept = []
-            for old in self._ended[:-ENDED_KEPT]:
-                if self._may_forget(old):
-                    self._supervisor.forget(old)
-                elif old.id in self._supervisor.places:
-                    kept.append(old)
-            self._ended = kept + self._ended[-ENDED_KEPT:]
+        if len(self._ended) <= ENDED_KEPT:
+            return
+        self._older.append(self._ended.popleft())
+        for _ in range(min(OLDER_SEEN, len(self._older))):  # not all: thousands may live on
+            old = self._older.popleft()
+            if self._may_forget(old):
+                self._supervisor.forget(old)
+            elif old.id in self._supervisor.places:
+                self._older.append(old)
 
     def _may_forget(self, place: Place) -> bool:
         exit = place.view.exit
@@ -148,7 +151,9 @@ class Below:
         ended = [place for place in self.places if place.view.finished]
         for place in ended:
             self._supervisor.forget(place)
-        self._ended.clear()
+        kept = self._supervisor.places
+        self._ended = deque(place for place in self._ended if place.id in kept)
+        self._older = deque(place for place in self._older if place.id in kept)
         return len(ended)
 
     def may_replace(self, name: str) -> bool:

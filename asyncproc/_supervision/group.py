@@ -10,14 +10,18 @@ from typing import TYPE_CHECKING, Any
 from asyncproc._core import options as kinds
 from asyncproc._core.results import Results
 from asyncproc._core.supervision.event import LimitSet, StopAsked
+from asyncproc._core.supervision.record import LIVE
 from asyncproc._core.supervision.state import State
 from asyncproc._supervision.handle import Handle, started
-from asyncproc.errors import Fault, SpecError, StateError, UnknownNode
+from asyncproc.errors import Fault, SpecError, StartFailed, StateError, UnknownNode
 
 if TYPE_CHECKING:
     from asyncproc._supervision.below import Below
     from asyncproc._supervision.place import Place
     from asyncproc._supervision.supervisor import Supervisor
+
+
+_RESTARTED = (State.RUNNING, State.STARTING, State.BACKOFF)
 
 
 class Group(Handle[Results]):
@@ -63,17 +67,20 @@ class Group(Handle[Results]):
         """Begin *spec* below this group and return when it is ready; waits for a slot within ``limit``, in order of calls.
 
         Of a Supervisor that runs it becomes a member: "permanent" unless it says otherwise, started again with the others,
-        ended before those that were planned. Its first start is not repeated.
+        ended before those that were planned. Its first start is not repeated: one that fails is no member. While the Supervisor
+        itself is being started again, this waits for it.
 
         Args:
             name: instead of the spec's own. replace: stop a live node of this name first.
 
         Raises:
             StartFailed: it ended badly before it was ready; ``__cause__`` is its own exception.
-            SpecError: it cannot run as it stands. NameTaken: a live node has this name. StateError: the group ends.
+            SpecError: it cannot run as it stands. NameTaken: a live node has this name. StateError: the group ends, or is a
+                Supervisor that does not run.
         """
         self._require_loop()
         ran, made = self._below.checked(spec, name)
+        await self._comes_up()
         place = await self._below.place(ran, made, replace)
         handle = handle_of(self._supervisor, place)
         try:
@@ -82,8 +89,21 @@ class Group(Handle[Results]):
             self._supervisor.post(StopAsked(place.id, 0.0, f"a start below {self.path}"))
             self._supervisor.forget(place)
             raise
-        await started(handle)
+        try:
+            await started(handle)
+        except StartFailed:
+            if place.joined and place.view.finished and place.id in self._supervisor.places:
+                self._supervisor.forget(place)
+            raise
         return handle
+
+    async def _comes_up(self) -> None:
+        """A member can join only what runs: alone, nobody would start it again."""
+        view = self._place.view
+        while self._below.joins and view.state not in (State.STARTING, State.RUNNING):
+            if view.idle or self._supervisor.closing:
+                raise StateError(f"node {self.path}: is {view.state.value}; members can be started while it runs")
+            await self._supervisor.until(self._place, lambda: view.idle or view.state in (State.STARTING, State.RUNNING))
 
     async def remove(self, name: str) -> None:
         """Stop a child for good, with its ladder, and forget it.
@@ -93,6 +113,9 @@ class Group(Handle[Results]):
         """
         self._require_loop()
         place = self._child(name)
+        if place in self._place.members and not self._below.joins and self._place.view.state in LIVE:
+            kind = self._place.spec._asyncproc.kind
+            raise StateError(f"node {place.path}: is planned, and its group is a {kind} that runs: stop it, do not remove it")
         await handle_of(self._supervisor, place).stop()
         if place.id in self._supervisor.places:
             self._supervisor.forget(place)
@@ -123,8 +146,16 @@ class Group(Handle[Results]):
         free = [number for number in range(1, len(numbers) + count + 1) if number not in numbers]
         wanted = free[: max(0, count - len(numbers))]
         ends = [self.remove(place.view.name) for place in reversed(doomed)]
-        starts = [self.start(spec, name=f"{name}-{number}") for number in wanted]
+        starts = [self._start_number(spec, f"{name}-{number}") for number in wanted]
         raise_all(self.path, await asyncio.gather(*ends, *starts, return_exceptions=True))
+
+    async def _start_number(self, spec: Any, name: str) -> None:
+        """Start one more, or once more: a planned one that has ended keeps its name."""
+        old = self._supervisor.by_path.get(f"{self.path}/{name}")
+        if old is not None and old.view.finished and old in self._place.members:
+            await handle_of(self._supervisor, old).restart()
+        else:
+            await self.start(spec, name=name)
 
     def _numbered(self, name: str) -> dict[int, Place]:
         """Children called *name* (number 1) and *name*-n that have not ended."""
@@ -142,6 +173,8 @@ class Group(Handle[Results]):
     async def rolling_restart(self, *, limit: int = 1) -> None:
         """Restart every child that runs, at most *limit* at once, each when the one before it is ready again.
 
+        One that has ended, or was removed, before its turn comes is left as it is.
+
         Raises:
             StartFailed: a new incarnation ended badly before it was ready; those that had not their turn yet stay as they were.
             SpecError: *limit* is no int >= 1.
@@ -149,12 +182,14 @@ class Group(Handle[Results]):
         self._require_loop()
         if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
             raise SpecError([Fault(self.path, "limit", limit, "must be an int >= 1")])
-        left = deque(child for child in self.children if child.state in (State.RUNNING, State.STARTING, State.BACKOFF))
+        left = deque(child for child in self.children if child.state in _RESTARTED)
 
         async def restart_next() -> None:
             try:
                 while left:
-                    await left.popleft().restart()
+                    child = left.popleft()
+                    if child._place.id in self._supervisor.places and child.state in _RESTARTED:
+                        await child.restart()
             except BaseException:
                 left.clear()
                 raise

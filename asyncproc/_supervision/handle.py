@@ -18,7 +18,7 @@ from asyncproc._supervision.bounded import end_place
 from asyncproc._supervision.events import Events
 from asyncproc._supervision.gate import BeforeLoop, hold_of, next_step
 from asyncproc._supervision.outcome import error_of, results_of
-from asyncproc.errors import Fault, SpecError, StartFailed, StateError
+from asyncproc.errors import ChildError, ChildStopped, Fault, SpecError, StartFailed, StateError
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
@@ -189,6 +189,8 @@ class Handle(Generic[T_co]):
             if unsaid:
                 raise StartFailed(_start_text(place, exit), exit)
             return
+        if exit.reason is Reason.STOPPED and not isinstance(error, ChildError):  # what it had failed by before it was stopped
+            raise ChildStopped(exit.explain(), exit) from error
         if not exit.failed or isinstance(error, StartFailed):  # a supervisor has said which member it was
             raise error
         raise StartFailed(_start_text(place, exit), exit) from error
@@ -252,7 +254,8 @@ class Handle(Generic[T_co]):
         It counts for no limit, and whatever else is under way with the node gives way to it.
 
         Raises:
-            StartFailed: it ended badly before it was ready. StateError: its group does not run, or ends.
+            StartFailed: it ended badly before it was ready. ChildStopped: somebody wanted its end meanwhile.
+            StateError: its group does not run, or ends.
         """
         self._require_loop()
         place, view = self._place, self._place.view
@@ -266,6 +269,8 @@ class Handle(Generic[T_co]):
             await self._supervisor.until(place, lambda: (view.incarnation > before and _has_come_far(view)) or view.finished)
         finally:
             place.starting = False
+        if view.incarnation == before and view.exit is not None:
+            raise ChildStopped(f"{view.exit.explain()}; it was not started again", view.exit)
         self._raise_start_failure()
 
     async def _end_held(self) -> None:

@@ -32,8 +32,8 @@ def _group_error(place: Place, exit: Exit) -> BaseException | None:
         return None
     if exit.error is not None:  # a supervisor's own
         return exit.error
-    if place.view.culprit is not None:
-        return _failure_below(place.member(place.view.culprit))
+    if (culprit := place.member(place.view.culprit)) is not None:
+        return _failure_below(culprit)
     if exit.reason is Reason.CRASHED:
         return group_failure(exit.path, [error for member in place.members if (error := _failure_below(member)) is not None])
     return failure_of(exit)

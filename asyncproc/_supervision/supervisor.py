@@ -51,11 +51,12 @@ from asyncproc._core.supervision.state import State
 from asyncproc._core.transition import Transition
 from asyncproc._ipc.frame import GATES
 from asyncproc._spec.group import members_of
-from asyncproc._supervision.crash_log import CrashLog
+from asyncproc._supervision.crash_log import CrashLog, clean_up_failure
 from asyncproc._supervision.gate import Gates, Hold
 from asyncproc._supervision.place import Incarnation, Place
 from asyncproc._supervision.planning import plan_of
 from asyncproc.abc import Order
+from asyncproc.errors import StateError
 
 if TYPE_CHECKING:
     from asyncproc._core.backoff import Backoff
@@ -142,6 +143,8 @@ class Supervisor:
 
     def demand(self, event: RunAsked | RestartAsked | PauseAsked | ResumeAsked | LimitSet | Added | Forgotten) -> None:
         """Take in what a caller wants, at once: what the machine refuses is raised here, and has changed nothing."""
+        if self.closing and isinstance(event, Added | RunAsked | RestartAsked):
+            raise StateError(f"manager {self.root.path!r} is being closed: nothing starts in it any more")
         self._handle(event)
         self._work()
 
@@ -182,6 +185,7 @@ class Supervisor:
             place.hold = Hold(self, place)
         if joins:
             place.joined = True
+            place.member_of = parent
             parent.members.append(place)
         return place
 
@@ -208,18 +212,25 @@ class Supervisor:
             handed_down = {**inherited, **callbacks}
             for member_name, member in members_of(spec):
                 member_place, next_id = self._settle_in(member, NodeId(next_id), place, member_name, level + 1, handed_down)
+                member_place.member_of = place
                 place.members.append(member_place)
         return place, next_id
 
     def forget(self, place: Place) -> None:
-        """Drop an ended subtree."""
-        for view in list(self.machine.subtree(place.id)):
-            gone = self.places.pop(view.id)
+        """Drop an ended subtree.
+
+        Raises:
+            StateError: it has not ended for good, or its group's end is made of its own; nothing was changed.
+        """
+        ids = [view.id for view in self.machine.subtree(place.id)]
+        self._handle(Forgotten(place.id))
+        for id in ids:
+            gone = self.places.pop(id)
             if self.by_path.get(gone.path) is gone:
                 del self.by_path[gone.path]
-        if place.parent is not None and place in place.parent.members:
-            place.parent.members.remove(place)
-        self.demand(Forgotten(place.id))
+        if place.member_of is not None:
+            place.member_of.members.remove(place)
+        self._work()
         if self._watching is not None:
             self._watching.refresh()
 
@@ -356,6 +367,8 @@ class Supervisor:
         if move.exit is not None and move.before in LIVE:
             self._call_back(place, "ended")
             self._crashes.note(place, move)
+            if words := clean_up_failure(move.exit):
+                log.error("%s; %s", move.exit.explain(), words)
         self._look_at_files(place, move)
         self.wake(place)
         if place.parent is not None:
@@ -373,7 +386,7 @@ class Supervisor:
 
     def _was_started(self, place: Place) -> bool:
         """Whether somebody started it; what a plan's member fails by comes out of the run, or the crash log has told it."""
-        return place.parent is not None and place not in place.parent.members
+        return place.parent is not None and place.member_of is None
 
     # --- who waits ------------------------------------------------------------------------------------------------------
 

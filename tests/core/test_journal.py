@@ -83,6 +83,14 @@ def test_error_comes_back_as_a_stand_in(error: BaseException, kind: type[BaseExc
     assert (type(stand_in).__name__, str(stand_in)) == (type(error).__name__, text)
 
 
+def test_error_of_the_system_keeps_its_number() -> None:
+    """The machine looks at it: a replay decides the same."""
+    exit = Exit("app", 1, Reason.CRASHED, error=OSError(11, "try again"))
+    _, event = from_record(json.loads(json.dumps(to_record(0.0, Exited(NODE, 1, exit)))))
+    assert isinstance(event, Exited)
+    assert getattr(event.exit.error, "errno", None) == 11
+
+
 def test_signal_keeps_its_name() -> None:
     """An exit from a journal explains itself as the original does."""
     exit = Exit("app", 1, Reason.CRASHED, signal=SIGTERM)

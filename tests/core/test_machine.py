@@ -287,15 +287,16 @@ class TestLadder:
         assert tree.waits == [("app", "reap", 3.0)]
 
     @pytest.mark.parametrize("ladder", Ladder)
-    def test_what_does_not_come_to_exist_is_given_up_when_it_should_have_ended(self, ladder: Ladder) -> None:
+    def test_what_does_not_come_to_exist_is_given_up_in_the_end(self, ladder: Ladder) -> None:
         """R22: what makes it may be stuck, and a stop has its bound all the same."""
         tree = Tree(leaf("app", ladder=ladder))
         tree.run()
         assert tree.stop() == []
-        assert tree.waits == [("app", "rung", 6.0)]
+        assert tree.waits == [("app", "rung", 9.0)]
         assert tree.stop(grace=2.0) == []
-        assert tree.waits == [("app", "rung", 3.0)]
-        assert tree.fires("app", Timer.RUNG, 3.0) == ["abandon app"]
+        assert tree.waits == [("app", "rung", 6.0)]
+        assert tree.machine.stop_bound(tree.ids["app"]) == 5.0 + 4.0 + 1.0 + 0.5
+        assert tree.fires("app", Timer.RUNG, 6.0) == ["abandon app"]
         assert tree.exited("app", Reason.LOST, killed=True) == ["finish app stopped"]
         assert tree.spawn("app") == []
 

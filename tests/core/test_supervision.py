@@ -8,7 +8,7 @@ import pytest
 
 from asyncproc._core.backoff import Backoff
 from asyncproc._core.exit import Exit, Reason
-from asyncproc._core.supervision.event import OWN, NodeId, Timer, TimerFired
+from asyncproc._core.supervision.event import OWN, LimitSet, NodeId, Timer, TimerFired
 from asyncproc._core.supervision.plan import AtLimit, AutoShutdown, Plan, Restart, Strategy
 from asyncproc._core.supervision.restart import admitted
 from asyncproc._core.supervision.state import State
@@ -200,6 +200,104 @@ class TestStop:
         assert tree.state("app") is State.RUNNING
         assert tree.stop()[-1] == "finish app stopped"
 
+    def test_nobody_ends_before_one_that_needs_it_and_is_ending_already(self) -> None:
+        """Also when it is stopped by hand while the supervisor falls."""
+        tree = running(child("db"), child("web", "db"), child("job", essential=True, restart=TEMPORARY))
+        assert tree.stop("web") == ["ask web"]
+        assert tree.fails("job") == ["finish job crashed"]
+        assert tree.exited("web") == ["finish web stopped", "ask db"]
+
+    def test_nobody_who_waits_for_a_slot_gets_it_from_one_that_is_stopped_with_it(self) -> None:
+        """The door is held while they are told."""
+        tree = Tree(supervisor("app", child("a", backoff=Backoff(1.0)), limit=1))
+        tree.run()
+        tree.up("a")
+        tree.join(child("x", backoff=Backoff(1.0)))
+        tree.up("x")
+        tree.join(child("y"))
+        tree.fails("x")
+        assert tree.stop() == ["finish y skipped", "finish x stopped", "ask a"]
+
+    def test_what_runs_by_itself_below_a_group_that_ends_before_its_turn_is_stopped_too(self) -> None:
+        """The group has nothing left when it hears of the stop."""
+        tree = running(child("a"), concurrent("g", child("x", restart=TRANSIENT, backoff=Backoff(9.0))))
+        tree.fails("x")
+        tree.add(leaf("own"), "g")
+        tree.run("own")
+        tree.up("own")
+        assert tree.stop() == ["finish x stopped", "finish g stopped", "ask own", "ask a"]
+
+    def test_what_runs_by_itself_below_a_group_is_stopped_when_that_ends_while_it_waits_for_its_turn(self) -> None:
+        """Nobody comes to tell it later."""
+        tree = running(concurrent("g", child("x")), child("b"))
+        tree.add(leaf("own"), "g")
+        tree.run("own")
+        tree.up("own")
+        assert tree.stop() == ["ask b"]
+        assert tree.fails("x") == ["finish x crashed", "finish g stopped", "ask own"]
+
+    def test_what_runs_by_itself_below_a_group_that_fails_does_not_come_back(self) -> None:
+        """It ends with it, whatever its own rule."""
+        tree = Tree(concurrent("app", concurrent("g", child("x"), leaf("y")), continues=True))
+        tree.run()
+        tree.up("x", "y")
+        tree.add(child("own"), "g")
+        tree.run("own")
+        tree.up("own")
+        tree.tell(TimerFired(tree.ids["g"], 1, Timer.TIMEOUT, 1))
+        assert tree.exited("x") == ["finish x stopped"]
+        assert tree.exited("y") == ["finish y stopped", "finish g timed_out", "finish app finished"]
+        assert tree.exited("own") == ["finish own stopped"]
+
+    def test_member_that_runs_by_itself_goes_on_when_its_supervisor_ends(self) -> None:
+        """It was started before that ran, and has no part in its run."""
+        tree = Tree(supervisor("app", child("a"), supervisor("g", child("y", restart=TRANSIENT))))
+        tree.run()
+        tree.add(child("x"), "g", joins=True)
+        tree.run("x")
+        tree.up("x")
+        tree.up("a")
+        assert tree.exited("y") == ["ready y", "ready g", "ready app", "finish y finished", "finish g finished"]
+        assert tree.state("x") is State.RUNNING
+
+    def test_delay_that_was_overtaken_by_the_next_one(self) -> None:
+        """Its timer stands for nothing any more."""
+        tree = running(child("a", backoff=Backoff(1.0, jitter=None)))
+        tree.fails("a")
+        node = tree["a"]
+        assert tree.tell(TimerFired(node.id, node.incarnation, Timer.BACKOFF, -1)) == []
+
+    def test_members_that_run_by_themselves_below_one_that_does_not_run_are_stopped_at_once(self) -> None:
+        """There is no order among them."""
+        tree = Tree(supervisor("app", child("a"), child("b")))
+        tree.run("a")
+        tree.run("b")
+        tree.up("a", "b")
+        assert tree.stop() == ["ask b", "ask a", "finish app stopped"]
+
+    def test_restart_of_one_does_not_concern_members_that_run_by_themselves(self) -> None:
+        """One that was started while its supervisor did not run is no part of its run."""
+        tree = Tree(supervisor("app", child("a"), strategy=ALL))
+        tree.add(child("x"), joins=True)
+        tree.run("x")
+        tree.up("x")
+        with pytest.raises(StateError, match="x: is running"):
+            tree.run()
+        tree.stop("x")
+        tree.exited("x")
+        tree.run()
+        assert bring_up(tree) == ["a", "x"]
+
+    def test_who_ends_as_it_becomes_ready_is_not_told_to_end(self) -> None:
+        """It is gone already, though what its readiness starts ends the supervisor."""
+        tree = Tree(supervisor("app", child("a", restart=TRANSIENT), concurrent("job", essential=True)))
+        tree.run()
+        tree.spawn("a")
+        said = tree.exited("a")
+        assert "ready a" in said
+        assert not any(word.startswith("ask") for word in said)
+        assert tree.state("app") is State.ENDED
+
 
 class TestWhoComesBack:
     ENDS = {
@@ -334,6 +432,23 @@ class TestStrategy:
         assert bring_up(tree) == ["db", "web", "page"]
         assert (tree["cache"].incarnation, tree["job"].incarnation) == (1, 1)
 
+    def test_one_that_was_given_up_does_not_come_back_with_the_others(self) -> None:
+        """It stays as it is until somebody starts it by hand."""
+        tree = running(child("a"), child("b"), strategy=ALL, intensity=1, at_limit=AtLimit.STAY)
+        bring_down(tree, *tree.fails("a"))
+        bring_up(tree)
+        assert tree.fails("a") == ["finish a crashed"]
+        tree.now = 100.0
+        assert tree.fails("b") == ["start b"]
+        assert tree.restart("a") == ["start a"]
+        assert sorted(bring_up(tree)) == ["a", "b"]
+
+    def test_essential_one_that_ends_for_good_with_the_others_ends_all(self) -> None:
+        """The one that was to come back is stopped while it rests."""
+        tree = running(child("a"), strategy=ALL)
+        tree.join(supervisor("job", essential=True))
+        assert tree.fails("a") == ["finish job stopped", "finish a stopped", "finish app finished"]
+
     def test_backoff_holds_all_that_are_to_come_back(self) -> None:
         """They have ended at once, and start after the delay."""
         tree = running(child("a"), child("b", backoff=Backoff(1.0)), child("c"), strategy=ALL)
@@ -406,6 +521,20 @@ class TestStrategy:
         assert tree.fails("a") == []
         assert tree.exited("c") == ["start a"]
         assert bring_up(tree) == ["a", "b", "c"]
+
+    def test_who_is_needed_along_two_ways_concerns_each_once(self) -> None:
+        """A diamond."""
+        tree = running(child("db"), child("a", "db"), child("b", "db"), child("top", "a", "b"), strategy=REST)
+        assert bring_down(tree, *tree.fails("db")) == ["top", "a+b"]
+        assert bring_up(tree) == ["db", "a", "b", "top"]
+
+    def test_member_of_a_group_that_ends_because_of_another_is_not_started_again(self) -> None:
+        """Whatever its own rule: the group fails."""
+        tree = Tree(concurrent("app", child("a"), leaf("b")))
+        tree.run()
+        tree.up("a", "b")
+        assert tree.fails("b") == ["finish b crashed", "ask a"]
+        assert tree.fails("a") == ["finish a crashed", "finish app crashed"]
 
     def test_stop_of_the_supervisor_overtakes_a_restart(self) -> None:
         """Nobody comes back."""
@@ -698,6 +827,30 @@ class TestByHand:
         with pytest.raises(StateError, match="app, which it is in, is stopping"):
             tree.restart("a")
 
+    def test_restart_of_a_whole_that_is_being_stopped(self) -> None:
+        """The later wish stands for all of it: those too that had ended for good, or were still to be told."""
+        tree = running(child("a"), child("b"), child("c"))
+        tree.stop()
+        tree.exited("c")
+        assert tree.restart("app") == []
+        assert bring_down(tree, "ask b") == ["b", "a"]
+        assert bring_up(tree) == ["a", "b", "c"]
+
+    def test_restart_of_a_group_that_was_stopped_starts_what_is_in_it(self) -> None:
+        """Not an empty group."""
+        tree = running(supervisor("inner", child("a"), restart=PERMANENT), child("b"))
+        assert tree.stop("inner") == ["ask a"]
+        tree.exited("a")
+        assert tree.restart("inner") == ["start a"]
+
+    def test_stop_of_a_member_after_a_restart_of_the_whole_was_asked_for(self) -> None:
+        """That one does not come back."""
+        tree = running(child("a"), child("b"))
+        assert tree.restart("app") == ["ask b"]
+        tree.stop("b")
+        assert bring_down(tree, "ask b") == ["b", "a"]
+        assert bring_up(tree) == ["a"]
+
     def test_restart_of_the_whole(self) -> None:
         """All in reverse, then all in order."""
         tree = running(child("a"), child("b"))
@@ -747,6 +900,60 @@ class TestJoining:
         tree.forget("x")
         assert len(tree.machine) == 2
 
+    def test_joined_member_whose_first_start_failed_does_not_come_back_with_the_others(self) -> None:
+        """Who started it was told that it does not run."""
+        tree = running(child("a"), strategy=ALL)
+        tree.join(child("x"))
+        tree.fails("x")
+        tree.fails("a")
+        assert bring_up(tree) == ["a"]
+
+    def test_joined_member_whose_first_start_fails_while_the_others_start_ends_nobody(self) -> None:
+        """It is not one of those that the supervisor cannot start without."""
+        tree = Tree(supervisor("app", child("a"), child("b", "a")))
+        tree.run()
+        tree.join(child("x"))
+        assert tree.fails("x") == ["finish x crashed"]
+        assert bring_up(tree) == ["a", "b"]
+
+    def test_joined_group_whose_first_start_failed_has_ended_with_all_below_it(self) -> None:
+        """Also in a run of several rounds: who waits for one of them is told."""
+        tree = Tree(concurrent("app", supervisor("s", child("a"))))
+        tree.run(rounds=2)
+        tree.up("a")
+        tree.join(supervisor("g", child("x")), "s")
+        assert tree.fails("x") == ["finish g crashed", "finish x crashed"]
+
+    def test_slot_that_becomes_free_in_a_restart_of_all_is_taken_in_turn(self) -> None:
+        """Whoever waits for it starts when all have ended, and after the planned ones."""
+        tree = running(child("a"), child("b"), strategy=ALL, limit=1)
+        tree.join(child("x", restart=TEMPORARY))
+        tree.up("x")
+        tree.join(child("y"))
+        assert tree.fails("a") == ["ask x"]
+        assert tree.exited("x") == ["finish x stopped", "ask b"]
+        assert tree.exited("b") == ["start a"]
+        assert bring_up(tree) == ["a", "b", "y"]
+
+    def test_limit_that_is_raised_while_all_rest(self) -> None:
+        """Nobody starts before those that come back."""
+        tree = running(child("a", backoff=Backoff(5.0)), strategy=ALL, limit=1)
+        tree.join(child("x"))
+        tree.up("x")
+        tree.join(child("y"))
+        bring_down(tree, *tree.fails("a"))
+        assert tree.tell(LimitSet(tree.ids["app"], 2)) == []
+        assert tree.fires("a", Timer.BACKOFF, 5.0) == ["start a"]
+        assert bring_up(tree) == ["a", "x", "y"]
+
+    def test_who_needs_one_that_was_given_up_starts_when_that_is_forgotten(self) -> None:
+        """Then there is nobody to wait for."""
+        tree = running(child("db"), child("web", "db"), intensity=0, at_limit=AtLimit.STAY)
+        tree.fails("db")
+        tree.restart("web")
+        assert tree.exited("web") == []
+        assert tree.forget("db") == ["start web"]
+
     def test_limit_is_for_those_that_joined(self) -> None:
         """They wait for a slot in order; planned ones do not."""
         tree = running(child("a"), child("b"), limit=1)
@@ -764,6 +971,31 @@ class TestJoining:
         assert tree.join(child("x")) == []
         assert tree.exited("b") == ["start a"]
         assert bring_up(tree) == ["a", "b", "x"]
+
+    def test_limit_can_be_raised_while_some_wait_for_a_slot(self) -> None:
+        """They start at once; it is told, and how many are there."""
+        tree = running(child("a"), limit=1)
+        tree.join(child("x"))
+        tree.join(child("y"))
+        assert (tree["app"].limit, tree["app"].busy) == (1, 3)
+        assert tree.tell(LimitSet(tree.ids["app"], 2)) == ["start y"]
+        assert tree["app"].limit == 2
+
+    def test_what_has_no_members_or_lets_one_in_at_a_time_has_no_limit(self) -> None:
+        """There it cannot be set."""
+        tree = Tree(sequential("app", concurrent("g"), leaf("a")))
+        assert (tree["a"].limit, tree["g"].busy) == (None, 0)
+        for name, kind in (("app", "sequential"), ("a", "leaf")):
+            with pytest.raises(StateError, match=f"is a {kind}, which has no limit"):
+                tree.tell(LimitSet(tree.ids[name], 2))
+
+    def test_one_that_needed_another_is_forgotten_with_its_need(self) -> None:
+        """Nobody waits for it to end any more."""
+        tree = running(child("db"), child("web", "db"))
+        tree.stop("web")
+        tree.exited("web")
+        tree.forget("web")
+        assert tree.stop() == ["ask db"]
 
     def test_slot_is_kept_through_a_restart_of_all(self) -> None:
         """One that comes back does not wait behind others for its own slot."""

@@ -592,7 +592,7 @@ async def test_nothing_is_started_in_a_manager_that_closes() -> None:
     ended = asyncio.Event()
 
     async def start_another(handle: Any) -> None:
-        with pytest.raises(StateError, match="its manager closes"):
+        with pytest.raises(StateError, match="is being closed"):
             await manager.start(Process(nothing))
         ended.set()
 

@@ -3,7 +3,7 @@
 The ladder has five steps: FINISH, ASK, TERM, KILL, and giving up. Which of them a leaf gets depends on what it is
 (:class:`~asyncproc._core.supervision.plan.Ladder`) and on its deadline. A second wish can only bring the deadline
 nearer: whoever asked first was promised an end by then. Time counts from the wish, not from the first rung taken,
-because a leaf that is still being made cannot take any: it is given up when it could not have ended in time.
+because a leaf that is still being made cannot take any: it is given up when it does not come to exist for long.
 """
 
 from __future__ import annotations
@@ -26,6 +26,10 @@ TERM_SECONDS = 1.0
 
 REAP_SECONDS = 1.0
 """So long after KILL the end may take to be reported."""
+
+
+MAKE_SECONDS = 4.0
+"""So long after its deadline one may take that is still being made: a helper that is stuck has been found out by then."""
 
 
 class Descent:
@@ -91,7 +95,7 @@ class Descent:
         """
         taken: list[Rung | None] = []
         while True:
-            self.due, step = self._next(now) if made else (inf if self.given_up else self._deadline + REAP_SECONDS, None)
+            self.due, step = self._next(now) if made else (inf if self.given_up else self._deadline + MAKE_SECONDS, None)
             if self.due > now:
                 return taken
             taken.append(step)

@@ -27,7 +27,7 @@ from asyncproc._core.supervision.action import Abandon, Finish, Move, Pause, Rea
 from asyncproc._core.supervision.cause import Cause, classed, end_of, failure_of, restart_asked, shutdown_by
 from asyncproc._core.supervision.event import Timer
 from asyncproc._core.supervision.ladder import Descent
-from asyncproc._core.supervision.order import departed, enlist, let_go, turn
+from asyncproc._core.supervision.order import departed, enlist, let_go, may_enter, turn
 from asyncproc._core.supervision.plan import AtLimit, Kind, Ladder
 from asyncproc._core.supervision.record import Group, Leaf, Supervised
 from asyncproc._core.supervision.restart import comes_back
@@ -94,7 +94,7 @@ class Life:
         if gate.held:
             return
         gate.held = True
-        while gate.waiting and gate.open:
+        while gate.waiting and gate.open and may_enter(next(iter(gate.waiting.values()))):
             _, node = gate.waiting.popitem(last=False)
             self._begin(node, gate)
         gate.held = False
@@ -269,13 +269,18 @@ class Life:
         self._wind_down(node, restart_asked(by))
 
     def renew(self, node: Node, by: str) -> None:
-        """It lives, and somebody wants it anew, with all that is in it."""
+        """It lives, and somebody wants it anew."""
+        if node.out:
+            self._call_off(node)
         node.renew = True
+        self._wind_down(node, restart_asked(by))
+
+    def _call_off(self, node: Node) -> None:
+        """It was to end for good, and all below it: they end, those too that are still to be told, but not for good."""
         for each in node.planned():
             each.out = False
             if isinstance(each, Supervised):
-                each.endings.clear()  # a stop that was asked for before is not what they are told
-        self._wind_down(node, restart_asked(by))
+                each.endings = [replaced(ending, cause=replaced(ending.cause, asked=False)) for ending in each.endings]
 
     def condemn(self, node: Node, cause: Cause) -> None:
         """It has failed though it lives: its time is over, or it is not well. What is below a group ends with it."""
@@ -315,15 +320,15 @@ class Life:
 
     def _stop_all(self, parent: Node, children: list[Node], ending: Ending) -> None:
         """In reverse order of start. The gate is held: who is stopped first must not let in who is stopped next."""
-        if isinstance(parent, Supervised):
-            parent.line.clear()
-            if ending.grace != 0:
-                self._stop_in_turn(parent, children, ending)
-                return
         if isinstance(parent, Group):
             parent.door.held = True
-        for child in reversed(children):
-            self.stop(child, ending)
+        if isinstance(parent, Supervised):
+            parent.line.clear()
+        if isinstance(parent, Supervised) and parent.live and ending.grace != 0:
+            self._stop_in_turn(parent, children, ending)
+        else:
+            for child in reversed(children):
+                self.stop(child, ending)
         if isinstance(parent, Group):
             parent.door.held = False
             self.fill(parent.door)
@@ -335,6 +340,8 @@ class Life:
                 self.stop(child, ending)
             else:
                 self._begin_no_more(child, ending)
+                if not child.live:  # that was its end: what runs by itself below it must hear of it all the same
+                    self.stop(child, ending)
         supervisor.door.held = False
         let_go(supervisor, [child for child in reversed(children) if child.live], ending)
         turn(self, supervisor)
@@ -378,9 +385,10 @@ class Life:
     def leave(self, leaf: Leaf, raw: Exit) -> None:
         """The leaf is gone."""
         exit = classed(self._completed(leaf, raw), leaf.cause, leaf.descent, leaf.plan.ladder)
-        leaf.pid, leaf.spawned, leaf.descent = None, False, None
+        leaf.pid, leaf.spawned = None, False  # whatever follows from what follows: no rung is taken any more
         if exit.reason is Reason.FINISHED:
             self.ready(leaf)  # ending well counts as ready
+        leaf.descent = None
         self._end(leaf, exit)
 
     def _end(self, node: Node, exit: Exit) -> None:
@@ -444,7 +452,7 @@ class Life:
     def _finish_below(self, node: Node, course: Course) -> None:
         """What ended with it might have come back with it."""
         for each in node.planned() if isinstance(node, Group) else ():
-            if each.state is State.ENDED and each.course is course and (each.out or course.last):
+            if each.state is State.ENDED and each.course is course and (node.out or each.out or course.last):
                 self.finish(each)
 
     def _tell_group(self, member: Node, verdict: Cause | None) -> None:
@@ -478,7 +486,9 @@ class Life:
         self._let_go_of_the_kept(group)
         if group.pending > 1:
             self.move(group, State.STOPPING)
-        others = [member for member in group.taking_part() if member.state is not State.ENDED]
+        # Those too that end already: nobody is to end before they have who need it.
+        part = group.present() if isinstance(group, Supervised) else group.taking_part()
+        others = [member for member in part if member.state is not State.ENDED]
         self._stop_all(group, others, failure_of(culprit.path) if culprit.failed else shutdown_by(culprit.path))
 
     def _one_less(self, group: Group) -> None:

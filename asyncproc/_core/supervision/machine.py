@@ -248,6 +248,7 @@ class TreeMachine:
         if member.course is not supervisor.course:
             _enrol(member, supervisor.course)
         self._life.take_in(member)
+        _enrol(member, supervisor.course)  # all below it too: it may have been stopped with them
         if starts_alone(supervisor, member):
             self._life.admit(member)
         else:
@@ -354,10 +355,13 @@ class TreeMachine:
             self._root = None
         elif node.above.added is not None and node.is_added:
             del node.above.added[node.id]
-        elif isinstance(node.above, Group):
+        else:
+            assert isinstance(node.above, Group)
             node.above.part(node)
-            if isinstance(node.above, Supervised) and self._life.stays(node):
-                self._life.count_out(node.above)
+            if isinstance(node.above, Supervised):
+                if self._life.stays(node):
+                    self._life.count_out(node.above)
+                turn(self._life, node.above)  # nobody waits any more for one that was given up
 
 
 def _is_over(node: Node, timer: Timer, now: float) -> bool:

@@ -29,6 +29,8 @@ def turn(life: Life, supervisor: Supervised) -> None:
         else:
             break
     supervisor.turning = False
+    if supervisor.door.waiting:
+        life.fill(supervisor.door)
 
 
 def _tell(life: Life, supervisor: Supervised, node: Node) -> None:
@@ -61,6 +63,20 @@ def starts_alone(supervisor: Supervised, member: Node) -> bool:
     return supervisor.plan.strategy is Strategy.ONE_FOR_ONE or not (supervisor.line or supervisor.resting)
 
 
+def may_enter(node: Node) -> bool:
+    """Whether one that waits for a slot may begin when there is one: not before those have that are to come back together."""
+    supervisor = node.supervisor
+    if supervisor is None or not (supervisor.leaving or supervisor.line or supervisor.resting):
+        return True
+    if supervisor.leaving or (supervisor.resting and supervisor.plan.strategy is not Strategy.ONE_FOR_ONE):
+        return False
+    return supervisor.plan.strategy is Strategy.ONE_FOR_ONE or not _before(supervisor, node)
+
+
+def _before(supervisor: Supervised, node: Node) -> bool:
+    return supervisor.chained and any(member.rank < node.rank for member in supervisor.line.values())
+
+
 def _next(life: Life, supervisor: Supervised) -> Node | None:
     """Who may start. In a chain that is whoever stands first, together with those of the same rank."""
     if supervisor.leaving or supervisor.cause is not None or supervisor.state not in _BEGUN:
@@ -87,13 +103,18 @@ def _may_start(life: Life, supervisor: Supervised, member: Node) -> bool:
 
 
 def take_along(life: Life, supervisor: Supervised, culprit: Node) -> None:
-    """End those that are to come back with *culprit*, in reverse; what has ended, and is to come back, waits with them."""
-    others = supervisor.members
+    """End those that are to come back with *culprit*, in reverse; what has ended, and is to come back, waits with them.
+
+    One that was given up stays as it is until somebody starts it by hand.
+    """
+    others = supervisor.present()
     if supervisor.plan.strategy is Strategy.REST_FOR_ONE:
-        others = supervisor.after(culprit)
+        after = set(supervisor.after(culprit))
+        others = [other for other in others if other in after]
     leaving = [other for other in others if other.live and other is not culprit]
     for other in others:
-        if other.state is State.ENDED and not other.out and other.plan.restart is not Restart.TEMPORARY:
+        gone = other.out or other.spent or other.plan.restart is Restart.TEMPORARY
+        if other.state is State.ENDED and not gone:
             life.take_in(other)
             enlist(life, supervisor, other)
     let_go(supervisor, leaving, restart_with(culprit.path))
@@ -122,6 +143,9 @@ def departed(life: Life, supervisor: Supervised, node: Node) -> None:
     if node.state is State.ENDED:
         supervisor.line.pop(node.id, None)
     if supervisor.leaving.pop(node.id, None) is not None:
+        for each in list(node.everything()):
+            if each.live and each.by_itself:  # it was to end with this node, which may not have been told yet
+                _tell(life, supervisor, each)
         _close_up(supervisor, node)
     turn(life, supervisor)
 

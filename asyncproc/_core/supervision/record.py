@@ -331,6 +331,11 @@ class Node:
         """Whether it was added below its parent, rather than being a member of its plan."""
         return self.above is not None and self.above.added is not None and self.id in self.above.added
 
+    @property
+    def by_itself(self) -> bool:
+        """Whether it runs on a course of its own, which is no concern of what is above it."""
+        return self.course is not None and self.course.top is self and self.course.outer is None
+
     def groups(self, top: Node | None = None) -> Iterator[Node]:
         """The groups whose runs it is part of by their plans, innermost first, up to *top*."""
         node = self
@@ -498,6 +503,10 @@ class Supervised(Group):
         del self.by_name[member.name]
         for name in member.plan.needs:
             self.dependents[name].remove(member)
+
+    def present(self) -> list[Node]:
+        """The members in its present run: those too that were stopped in it, but none that runs by itself."""
+        return [member for member in self.members if member.supervisor is self]
 
     def needs_of(self, member: Node) -> list[Node]:
         """The members that it names."""

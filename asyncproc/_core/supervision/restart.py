@@ -46,8 +46,9 @@ def _is_restarted(life: Life, node: Node, exit: Exit) -> bool:
         resume(life, node)
         return True
     if node.cause is not None and node.cause.reason is Reason.STOPPED:
-        return False
+        return False  # it ran by itself below a group that has ended
     if exit.failed and not (node.proven or _was_short(exit)):
+        node.out = node.out or _joined(node)  # who started it was told that it failed: it must not come back with others
         return False  # a first start that fails is told to who wants it, and not repeated
     return life.has_taken_time(node) and _by_its_own_rule(life, node, exit)
 
@@ -70,7 +71,7 @@ def _by_its_own_rule(life: Life, node: Node, exit: Exit) -> bool:
             return exit.failed and _again(life, node, exit)
         case Restart.TEMPORARY:
             return False
-        case Restart.JUDGED:
+        case _:  # JUDGED
             _rest(life, node, exit)
             life.actions.append(Judge(node.id, node.incarnation, exit))
             return True
@@ -81,6 +82,10 @@ def judged(life: Life, node: Node, again: bool) -> None:
     assert node.exit is not None
     if not (again and _again(life, node, node.exit)) and not rests(life, node, node.exit):
         life.end_for_good(node, node.exit)
+
+
+def _joined(node: Node) -> bool:
+    return node.supervisor is not None and node.rank >= len(node.supervisor.plan.members)
 
 
 def _was_short(exit: Exit) -> bool:
@@ -106,6 +111,8 @@ def _again(life: Life, node: Node, exit: Exit) -> bool:
     if supervisor is not None and supervisor.plan.strategy is not Strategy.ONE_FOR_ONE:
         take_along(life, supervisor, node)
         turn(life, supervisor)
+        if node.state is not State.BACKOFF:  # one of them was essential, and has ended for good: so has this one
+            return True
     if high > 0:
         life.wait(node, Timer.BACKOFF, life.now + low, life.now + high)
     else:
@@ -167,7 +174,7 @@ def verdict(supervisor: Supervised, member: Node) -> Cause | None:
         return None
     if member.spent and supervisor.plan.at_limit is AtLimit.ESCALATE:
         return Cause(Reason.CRASHED, error=limit_error(supervisor.path, supervisor.plan, member.spent))
-    if exit.failed and not supervisor.ready and not member.proven:
+    if exit.failed and member.awaited and not member.proven:
         error = StartFailed(f"{supervisor.path} could not start: {exit.explain()}", exit)
         error.__cause__ = failure_of(exit)
         return Cause(Reason.CRASHED, error=error)
