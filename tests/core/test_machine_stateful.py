@@ -699,8 +699,8 @@ class World(RuleBasedStateMachine):
             assert all(self.states[member.id] is State.ENDED for member in self.members(group) if member.id < node.id)
         if group.plan.kind is Kind.SUPERVISOR:
             needed = [member for member in self.members(group) if member.name in node.plan.needs]
-            # One that has ended well, which counts as ready, may have begun again in the same event, one that rests have ended.
-            rest = [member.id for member in needed if member.plan.overlap is not None]
+            # One that rests, which counts as up, may have been ended or started in the same event.
+            rest = {member.id for member in needed if member.plan.overlap is not None}
             up = [
                 member.id in self.up
                 or self.states[member.id] is State.ENDED
