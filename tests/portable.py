@@ -32,6 +32,7 @@ MODULES = (
 _HELPERS = "about the launcher's helper processes, of which there are none"
 _STEPS = "comes to a fault at a step of a helper, of which there are none"
 _SPARES = "about spares, of which there are none"
+_HOST = "kills a host with a chain of its own; what the portable path promises then stands in tests/faults/test_portable.py"
 
 EXCEPTIONS: dict[str, str] = {
     "tests/manager/test_functions.py::test_a_child_imports_no_more_than_it_needs": "multiprocessing imports more than that",
@@ -50,6 +51,25 @@ EXCEPTIONS: dict[str, str] = {
     "tests/faults/test_start.py::test_spare_that_has_died_costs_no_start": _SPARES,
     "tests/faults/test_start.py::test_spares_do_not_pile_up": _SPARES,
     "tests/faults/test_start.py::test_slow_preload_is_no_stopped_template": "about a template, of which there is none",
+    "tests/requirements/test_death.py::test_r1_sigkill_to_the_manager": _HOST,
+    "tests/requirements/test_death.py::test_r1_sigkill_to_the_manager_200_times": _HOST,
+    "tests/requirements/test_death.py::test_r1_tree_is_deep_and_hostile": _HOST,
+    "tests/requirements/test_death.py::test_r2_sigkill_to_the_manager_at_a_step_of_a_start": _HOST,
+    "tests/requirements/test_death.py::test_r2_death_at_a_step_fails_by_name_and_the_next_start_works": _STEPS,
+    "tests/requirements/test_death.py::test_r3_daemon_ends_with_the_manager": _HOST,
+    "tests/requirements/test_death.py::test_r5_lost_launcher_is_an_exit_of_each_child": _HELPERS,
+    "tests/requirements/test_death.py::test_r5_sigkill_to_the_launcher_then_to_the_manager": _HELPERS,
+    "tests/requirements/test_death.py::test_r6_sigkill_to_manager_and_launcher_together": _HELPERS,
+    "tests/requirements/test_death.py::test_r6_without_a_warden_python_children_die_all_the_same": _HELPERS,
+    "tests/requirements/test_death.py::test_r7_children_outlive_the_thread_that_started_them": _HOST,
+    "tests/requirements/test_death.py::test_r8_forked_copy_of_the_host_keeps_nobody_alive": _HOST,
+    "tests/requirements/test_death.py::test_r8_host_that_becomes_another_program_leaves_nobody": _HOST,
+    "tests/requirements/test_death.py::test_r9_os_exit_of_the_host_leaves_nobody": _HOST,
+    "tests/requirements/test_stopping.py::test_r21_first_ctrl_c_stops_gracefully": _HOST,
+    "tests/requirements/test_stopping.py::test_r21_second_ctrl_c_kills": _HOST,
+    "tests/requirements/test_stopping.py::test_r21_third_ctrl_c_exits": _HOST,
+    "tests/requirements/test_stopping.py::test_r22_bound_holds_when_a_child_does_not_come_to_exist": "there it exists at once",
+    "tests/requirements/test_starting.py::test_r26_start_that_is_cancelled_at_a_step_leaves_nothing": _STEPS,
 }
 """Tests that cannot hold on the portable path, each with the reason."""
 
