@@ -216,6 +216,42 @@ def test_schedule_and_watch(examples: Examples) -> None:
     assert err == ""
 
 
+def test_supervisor(examples: Examples) -> None:
+    """In order up, in reverse down; who comes back with whom; the web server never notices."""
+    out, err = examples.run(EXAMPLES / "supervisor.py")
+    first, rest = out.split("worker-1 is killed, process ")
+    assert re.fullmatch(r"all are up: web \d+, api \d+, worker-1 (\d+), worker-2 \d+\n", first)
+    killed, rest = rest.split("the API crashes, and what started after it comes back with it\n")
+    assert "app/worker-1 crashed, by signal SIGKILL" in killed
+    assert rest.index("api is up, incarnation 2") < rest.index("worker-1 is up, incarnation 3")
+    assert "app/api crashed, with code 1, RuntimeError: out of luck" in rest
+    assert "running: web (1), api (2), worker-1 (3), worker-2 (3), worker-3 (1), worker-4 (1)\n" in rest
+    ended = re.findall(r"^  (\S+) has ended: leaving the manager$", rest, re.M)
+    assert set(ended[:2]) == {"worker-3", "worker-4"}
+    assert ended[2:] == ["worker-2", "worker-1", "api", "web", "app"]
+    assert err.count("\n") >= 1 and "it will be started again" in err  # what is restarted is told once, as a warning
+
+
+def test_hostile_children(examples: Examples) -> None:
+    """What became of each, by what it was found out; the good one stays as it is."""
+    out, _ = examples.run(EXAMPLES / "hostile_children.py")
+    assert re.search(r"^the daemon is process \d+, alive: True$", out, re.M)
+    for line in (
+        r"app/crash crashed, with code 1, RuntimeError: as always, .*; 3 restarts",
+        r"app/stopped was unhealthy, is stopped: no beat for \S+ s, .*",
+        r"app/eater ran out of memory, uses \S+ MiB, more than 96 MiB, .*",
+        r"flood: (1000|999) of 1000 lines read are whole",
+        r"of flood [1-9]\d* MiB were dropped that nobody has read; it was not held up",
+        r"app/flood was stopped, asked by handle.stop\(\), by signal SIGTERM, .*",
+        r"app/daemon was stopped, asked by handle.stop\(\), .*",
+        r"app/deaf was stopped, asked by handle.stop\(\), had to be killed, by signal SIGKILL, .*",
+        r"the daemon is alive: False",
+        r"app/good is still in incarnation 1",
+        r"of \d+ wake-ups of its loop 99 % came within \S+ ms",
+    ):
+        assert re.search(f"^{line}$", out, re.M), line
+
+
 def test_both_paths(examples: Examples) -> None:
     """The same results with and without the helper processes; what differs is told."""
     out, _ = examples.run(EXAMPLES / "both_paths.py")
