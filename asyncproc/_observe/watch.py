@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from asyncproc._core.exit import Exit, Reason
 from asyncproc._core.options import GROUPS
+from asyncproc._core.supervision.state import State
 from asyncproc._observe.facts import Moved, Picture, Signalled
 from asyncproc._observe.render import waiting_for
 from asyncproc._supervision.picture import snapshot_of
@@ -73,10 +74,17 @@ class Watch:
         if exit is not None:
             if moved.kind not in GROUPS:
                 self.exits[transition.path] = exit
-            if exit.failed:
+            if transition.after is State.BACKOFF:
+                self._comes_back(transition.path)
+            elif exit.failed:
                 self.failures[transition.path] = exit
             self.killed = self.killed or (self._signalled and exit.killed)
         self._writer.fact(moved)
+
+    def _comes_back(self, path: str) -> None:
+        """It is taken care of, with all that has failed in it."""
+        for failed in [each for each in self.failures if each == path or each.startswith(f"{path}/")]:
+            del self.failures[failed]
 
     def picture(self, picture: Picture) -> None:
         """Hand on a picture, if it is wanted."""

@@ -18,7 +18,7 @@ class End:
     Attributes:
         signal: the first that asked the program to end. killed: whether something had to be killed after it.
         failures: of nodes that failed, by path. raised: what a coroutine function raised, or what went wrong with us.
-        single: how the child ended when the tree is one node.
+        single: how the child ended that the outcome is of: the whole tree, or a Supervisor's essential member.
     """
 
     signal: Signals | None = None

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from asyncproc._core.exit import Exit
 from asyncproc._core.options import GROUPS
 from asyncproc._core.results import Results
 from asyncproc._manager import Manager
@@ -46,13 +47,13 @@ class WatchedEnds(Ends):
         super().take(number)
 
 
-def execute(body: Body, watch: Watch, *, single: bool, checks: bool, log: str) -> Outcome:
+def execute(body: Body, watch: Watch, *, decides: Callable[[], Exit | None], checks: bool, log: str) -> Outcome:
     """Run *body* to its end.
 
     Args:
         body: what to do with the signals at hand.
         watch: sees every tree that is opened meanwhile.
-        single: whether the tree is one node.
+        decides: gives, after the end, the exit of the one child that the outcome is of, if there is one.
         checks: whether a failure of any node counts, or only what *body* raises: a program handles its nodes itself.
         log: style of log records.
 
@@ -68,7 +69,7 @@ def execute(body: Body, watch: Watch, *, single: bool, checks: bool, log: str) -
     else:
         if isinstance(raised, SpecError) and not watch.failures and ends.signal is None:
             raise faults_of(raised)
-        end = _end(ends, raised, watch, single, checks)
+        end = _end(ends, raised, watch, decides(), checks)
     if end.raised is not None and end.signal is None:
         _print_raised(end.raised)
     return _outcome(end, watch, result, time.monotonic() - begun)
@@ -84,7 +85,7 @@ async def _watched(body: Body, watch: Watch) -> tuple[WatchedEnds, Any, BaseExce
             return ends, None, error
 
 
-def _end(ends: Ends, raised: BaseException | None, watch: Watch, single: bool, checks: bool) -> End:
+def _end(ends: Ends, raised: BaseException | None, watch: Watch, single: Exit | None, checks: bool) -> End:
     # What run() raises for failed nodes has been explained, node by node, when they failed.
     explained = checks and bool(watch.failures) and isinstance(raised, Exception | BaseExceptionGroup)
     return End(
@@ -92,7 +93,7 @@ def _end(ends: Ends, raised: BaseException | None, watch: Watch, single: bool, c
         ends.killed or watch.killed,
         watch.failures if checks else {},
         None if explained else raised,
-        next(iter(watch.exits.values()), None) if single else None,
+        single,
     )
 
 
@@ -140,6 +141,14 @@ def _is_plain(value: object) -> bool:
         return False
 
 
-def is_single(manager: Manager[Any]) -> bool:
-    """Whether its tree is one node."""
-    return manager._tree is not None and manager._tree._asyncproc.kind not in GROUPS
+def deciding_exit(manager: Manager[Any], watch: Watch) -> Exit | None:
+    """How the one child ended that the outcome is of: the whole tree, or the essential member by which a Supervisor ended."""
+    root, tree = manager._root, manager._tree
+    if tree is None or root is None or root.tree is None:
+        return None
+    if tree._asyncproc.kind not in GROUPS:
+        return next(iter(watch.exits.values()), None)
+    culprit = root.tree.member(root.tree.view.culprit)
+    if culprit is None or not culprit.view.plan.essential or culprit.spec._asyncproc.kind in GROUPS:
+        return None
+    return culprit.view.exit

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+from asyncproc._core.exit import Exit
 from asyncproc._core.options import CONCURRENT
 from asyncproc._manager import Manager
 from asyncproc._observe.facts import Outcome
@@ -21,7 +22,7 @@ from asyncproc.cli.code import WRONG_USE
 from asyncproc.cli.complaint import Complaint, faults_of
 from asyncproc.cli.host import outlets, printing
 from asyncproc.cli.load import Loaded, is_program, loaded
-from asyncproc.cli.program import Body, execute, is_single
+from asyncproc.cli.program import Body, deciding_exit, execute
 from asyncproc.errors import SpecError
 
 LAST_WORDS = 1.0
@@ -60,8 +61,7 @@ def run(request: RunRequest) -> int:
         with printing(writer.output), loaded(request.program, list(request.arguments)) as found:
             body, manager = _body(found, request)
             log = "json" if request.json else "auto"
-            single = manager is not None and is_single(manager)
-            outcome = execute(body, watch, single=single, checks=manager is not None, log=log)
+            outcome = execute(body, watch, decides=_decides(manager, watch), checks=manager is not None, log=log)
         writer.fact(outcome)
         writer.close(LAST_WORDS if outcome.signalled else None)
         return outcome.code
@@ -101,6 +101,10 @@ def _body(found: Loaded, request: RunRequest) -> tuple[Body, Manager[Any] | None
     except SpecError as error:
         raise faults_of(error) from None
     return lambda ends: ends.manage(manager, request.rounds, request.binding), manager
+
+
+def _decides(manager: Manager[Any] | None, watch: Watch) -> Callable[[], Exit | None]:
+    return (lambda: None) if manager is None else lambda: deciding_exit(manager, watch)
 
 
 def _manager(found: Any, request: RunRequest) -> Manager[Any]:

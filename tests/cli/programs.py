@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 
-from asyncproc import Command, Concurrent, Coroutine, Manager, Process, Sequential, Thread
+from asyncproc import Backoff, Command, Concurrent, Coroutine, Manager, Process, Sequential, Supervisor, Thread
 
 
 class Point:
@@ -76,6 +76,21 @@ managed = Manager(Concurrent(Command("echo", "managed", name="cmd")), name="own"
 bare = Manager()
 inherited = Command("echo", "from a child with our own stdout", stdout="inherit", name="one")
 number = 3
+
+beside = Command("sleep", "1000", name="beside")
+
+
+def supervised(script: str, **options: object) -> Supervisor:
+    return Supervisor(beside, Command("sh", "-c", script, name="job", backoff=Backoff(0.0), **options))  # type: ignore[arg-type]
+
+
+job_well = supervised("exit 0", restart="transient", essential=True)
+job_seven = supervised("sleep 0.1; exit 7", restart="temporary", essential=True)
+job_killed = supervised("sleep 0.1; kill -9 $$", restart="temporary", essential=True)
+job_loops = supervised("exit 3")
+job_once_more = supervised("test -e $ONCE && exit 0; : > $ONCE; exit 5", restart="transient", essential=True)
+no_job = Supervisor(beside, Command("no-such-program-at-all"))
+services = Supervisor(beside, Command("sleep", "1000", name="job"))
 
 
 async def program() -> None:

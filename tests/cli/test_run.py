@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from asyncproc.cli import main
-from tests.cli.terminal import run
+from tests.cli.terminal import COMMAND, environment, run
 
 PROGRAMS = Path(__file__).with_name("programs.py")
 pytestmark = pytest.mark.slow
@@ -251,3 +253,46 @@ def test_no_command_shows_the_help_and_is_wrong_use() -> None:
     assert run("--help").returncode == 0
     assert "--no-binding" in run("run", "--help").stdout
     assert run("--version").stdout.strip()
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "last"),
+    [
+        ("job_well", 0, "all 2 ended well, "),
+        ("job_seven", 7, "1 of 2 failed: app/job, "),
+        ("job_killed", 137, "1 of 2 failed: app/job, "),
+        ("job_loops", 1, "1 of 2 failed: app/job, "),
+        ("no_job", 1, "1 of 2 failed: app/no-such-program-at-all, "),
+    ],
+)
+def test_essential_member_of_a_supervisor_gives_its_code(name: str, code: int, last: str) -> None:
+    """Its own, or 128 and its signal; without one a failure is 1, a limit that was reached and a start that failed too."""
+    done = run("run", f"{PROGRAMS}:{name}")
+    assert done.returncode == code, done.stderr
+    assert done.stderr.splitlines()[-1].startswith(last)
+    if name == "job_loops":
+        assert "RestartLimitReached: app: 4 failures within 30 s, and 3 are allowed" in done.stderr
+
+
+def test_failure_that_a_restart_took_care_of_is_none(tmp_path: Path) -> None:
+    """It is told when it happens, and no more at the end."""
+    done = run("run", f"{PROGRAMS}:job_once_more", ONCE=str(tmp_path / "once"))
+    assert done.returncode == 0, done.stderr
+    assert "app/job crashed, with code 5" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("all 2 ended well, ")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
+def test_supervisor_that_is_interrupted_ends_in_reverse(number: signal.Signals, code: int) -> None:
+    """As every tree does."""
+    argv = [*COMMAND, "run", f"{PROGRAMS}:services"]
+    with subprocess.Popen(argv, env=environment(), stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("app running"):
+                break
+        process.send_signal(number)
+        rest = process.stderr.read()
+    assert process.returncode == code, rest
+    ended = [line.split()[0] for line in rest.splitlines() if " was stopped, " in line]
+    assert ended == ["app/job", "app/beside", "app"]

@@ -7,6 +7,7 @@ What must hold then is checked after every event; at the end everything is stopp
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import takewhile
 from signal import SIGKILL, SIGTERM
 from typing import TYPE_CHECKING, TypeVar
 
@@ -400,7 +401,7 @@ class World(RuleBasedStateMachine):
         below = list(self.machine.subtree(node.id))
         if node.parent is None:
             return
-        ends_are_theirs = (group for group in self.groups(node) if group.plan.kind is not Kind.SUPERVISOR)
+        ends_are_theirs = takewhile(lambda group: group.plan.kind is not Kind.SUPERVISOR, self.groups(node))
         if not all(each.finished for each in below) or any(group.state in LIVE for group in ends_are_theirs):
             self.refuses(Forgotten(node.id))
             return

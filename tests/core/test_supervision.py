@@ -997,6 +997,19 @@ class TestJoining:
         tree.forget("web")
         assert tree.stop() == ["ask db"]
 
+    def test_member_of_a_supervisor_can_be_forgotten_whatever_that_is_a_member_of(self) -> None:
+        """A group that runs cannot do without its members; a supervisor in it can."""
+        tree = Tree(sequential("app", supervisor("s", child("a")), leaf("b")))
+        tree.run()
+        tree.up("a")
+        tree.join(child("x"), "s")
+        tree.up("x")
+        tree.stop("x")
+        tree.exited("x")
+        assert tree.forget("x") == []
+        with pytest.raises(StateError, match="s: is running"):
+            tree.forget("s")
+
     def test_slot_is_kept_through_a_restart_of_all(self) -> None:
         """One that comes back does not wait behind others for its own slot."""
         tree = running(child("a"), strategy=ALL, limit=1)

@@ -398,7 +398,9 @@ def _check_forget(node: Node, gone: list[Node]) -> None:
         if not each.finished:
             raise StateError(f"node {each.path}: is {each.state.value}; only what has ended for good can be forgotten")
     for group in node.groups():
-        if group.live and not isinstance(group, Supervised):  # its end is made of theirs
+        if isinstance(group, Supervised):  # it can do without
+            break
+        if group.live:  # its end is made of theirs
             raise StateError(f"node {node.path}: its group {group.path} is {group.state.value}")
 
 
