@@ -8,6 +8,7 @@ import os
 import random
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -224,38 +225,73 @@ async def test_r27_start_of_the_second_in_a_sequence_fails() -> None:
         assert "second" in "".join(failed.value.exceptions[0].__notes__)
 
 
-BAD: dict[str, Callable[[int], Any]] = {
-    "command": lambda number: Command(f"/does/not/exist/{number}", name=f"bad{number}"),
-    "process": lambda number: FailsFirst(name=f"bad{number}"),
-}
+class FailsWithOthers(Process):
+    """A child whose OnStart says that it is there, and fails when it is told to."""
+
+    def __init__(self, here: str, gate: str, **options: Any) -> None:
+        super().__init__(**options)
+        self.here, self.gate = here, gate
+
+    def on_start(self) -> None:
+        with open(self.here, "wb") as here:
+            here.write(b".")
+        with open(self.gate, "rb", buffering=0) as gate:
+            gate.read(1)
+        fail()
+
+    def loop(self) -> None: ...
 
 
 @pytest.mark.both_loops
 @pytest.mark.parametrize("how", ["start", "run"])
-@pytest.mark.parametrize("kind", BAD)
-async def test_r28_five_that_cannot_start_give_five_causes(kind: str, how: str) -> None:
+@pytest.mark.parametrize("kind", ["process", "command"])
+async def test_r28_five_that_cannot_start_give_five_causes(kind: str, how: str, tmp_path: Path) -> None:
     """All of them in one group, none masked by the first; who still starts is cancelled, who had started is stopped."""
+    here, gate = str(tmp_path / "here"), str(tmp_path / "gate")
+    bad: list[Any] = [Command(f"/does/not/exist/{number}", name=f"bad{number}") for number in range(5)]
+    if kind == "process":
+        bad = [FailsWithOthers(here, gate, name=f"bad{number}") for number in range(5)]
     slow = Coroutine(wait, name="slow", ready=never)
-    tree = Concurrent(*(BAD[kind](number) for number in range(5)), Process(hostile.idle, name="good"), slow, name="g")
+    tree = Concurrent(Process(hostile.idle, name="good"), slow, *bad, name="g")
+    os.mkfifo(here)
+    os.mkfifo(gate)
+    there, go = os.open(here, os.O_RDWR), os.open(gate, os.O_RDWR)
     with Leaks() as leaks:
         async with Manager(grace=0.5, spares=0) as manager:
             ends: list[Any] = []
             manager._opened().supervisor.subscribers.append(lambda move: ends.append(move) if move.exit else None)
+            begun = asyncio.create_task(manager.start(tree) if how == "start" else manager.run(tree))  # type: ignore[arg-type]  # a coroutine each
+            if kind == "process":
+                await _come(there, 5)
+                os.write(go, b".....")
             if how == "start":
                 with pytest.raises(StartFailed) as failed:
-                    await manager.start(tree)
+                    await begun
                 group = failed.value.__cause__
             else:
                 with pytest.raises(ExceptionGroup) as raised:
-                    await manager.run(tree)
+                    await begun
                 group = raised.value
             assert isinstance(group, ExceptionGroup)
             notes = sorted(note for error in group.exceptions for note in error.__notes__ if note.startswith("node "))
             assert [note.partition(",")[0] for note in notes] == [f"node app/g/bad{number}" for number in range(5)]
-            assert {type(error) for error in group.exceptions} <= {FileNotFoundError, ValueError}
+            assert {type(error) for error in group.exceptions} == {ValueError if kind == "process" else FileNotFoundError}
             reasons = {move.path.rpartition("/")[2]: move.exit.reason for move in ends}
             assert reasons["good"] is reasons["slow"] is Reason.STOPPED
             assert not children_of(leaks)
+    os.close(there)
+    os.close(go)
+
+
+async def _come(fd: int, count: int) -> None:
+    """Wait for so many bytes."""
+    loop, there = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(fd, there.set)
+    while count:
+        await there.wait()
+        there.clear()
+        count -= len(os.read(fd, count))
+    loop.remove_reader(fd)
 
 
 # --- R31 ---------------------------------------------------------------------------------------------------------------
