@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from asyncproc._core.names import name_fault
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 ENDED_KEPT = 1000
 """Ended nodes that are kept to be asked about; beyond that the oldest are forgotten, unless their failure is untold."""
+OLDER_SEEN = 2
+"""How many of the older ones are looked at for each that comes: more than come, so that what has ended does not pile up."""
 
 
 class Below:
@@ -34,7 +37,8 @@ class Below:
         self._parent = parent
         self._planned = planned
         self._numbers: dict[str, int] = {}
-        self._ended: list[Place] = []
+        self._ended: deque[Place] = deque()  # the last that were started
+        self._older: deque[Place] = deque()
 
     @property
     def places(self) -> list[Place]:
@@ -120,14 +124,15 @@ class Below:
     def retire(self, place: Place) -> None:
         """An ended node may be forgotten when others have come."""
         self._ended.append(place)
-        if len(self._ended) > ENDED_KEPT:
-            kept = []
-            for old in self._ended[:-ENDED_KEPT]:
-                if self._may_forget(old):
-                    self._supervisor.forget(old)
-                elif old.id in self._supervisor.places:
-                    kept.append(old)
-            self._ended = kept + self._ended[-ENDED_KEPT:]
+        if len(self._ended) <= ENDED_KEPT:
+            return
+        self._older.append(self._ended.popleft())
+        for _ in range(min(OLDER_SEEN, len(self._older))):  # not all: thousands may live on
+            old = self._older.popleft()
+            if self._may_forget(old):
+                self._supervisor.forget(old)
+            elif old.id in self._supervisor.places:
+                self._older.append(old)
 
     def _may_forget(self, place: Place) -> bool:
         exit = place.view.exit
@@ -139,7 +144,9 @@ class Below:
         ended = [place for place in self.places if place.view.finished]
         for place in ended:
             self._supervisor.forget(place)
-        self._ended.clear()
+        kept = self._supervisor.places
+        self._ended = deque(place for place in self._ended if place.id in kept)
+        self._older = deque(place for place in self._older if place.id in kept)
         return len(ended)
 
     def may_replace(self, name: str) -> bool:

@@ -74,4 +74,4 @@ class CrashLog:
 
 
 def _is_supervised(place: Place) -> bool:
-    return place.parent is not None and place.parent.view.plan.kind is Kind.SUPERVISOR and place in place.parent.members
+    return place.member_of is not None and place.member_of.view.plan.kind is Kind.SUPERVISOR

@@ -38,8 +38,8 @@ class Place:
     """One node."""
 
     __slots__ = (
-        "awaited", "below", "callbacks", "child", "health", "hold", "id", "joined", "left", "level", "mail", "members",
-        "output", "parent", "path", "readers", "report", "restart_at", "result", "said_ready", "spec", "starting", "timers",
+        "awaited", "below", "callbacks", "child", "health", "hold", "id", "joined", "left", "level", "mail", "member_of",
+        "members", "output", "parent", "path", "readers", "report", "restart_at", "result", "said_ready", "spec", "starting", "timers",
         "view", "waiting",
     )  # fmt: skip
 
@@ -51,6 +51,7 @@ class Place:
         self.view = view
         self.parent = parent
         self.members: list[Place] = []
+        self.member_of: Place | None = None  # its parent, unless it was only added there
         self.callbacks: dict[str, Callable[..., Any]] | None = None
         self.child: Child | None = None
         self.health: Health | None = None  # the probes of its last incarnation, if it has any
@@ -73,8 +74,8 @@ class Place:
     @property
     def limits(self) -> Plan:
         """Whose limit its restarts count for: its supervisor's, or its own."""
-        supervised = self.parent is not None and self in self.parent.members and self.parent.view.plan.kind is Kind.SUPERVISOR
-        return self.parent.view.plan if supervised and self.parent is not None else self.view.plan
+        group = self.member_of
+        return self.view.plan if group is None or group.view.plan.kind is not Kind.SUPERVISOR else group.view.plan
 
     def member(self, id: NodeId) -> Place:
         """One of its members."""

@@ -146,6 +146,7 @@ class Supervisor:
             place.hold = Hold(self, place)
         if joins:
             place.joined = True
+            place.member_of = parent
             parent.members.append(place)
         return place
 
@@ -172,6 +173,7 @@ class Supervisor:
             handed_down = {**inherited, **callbacks}
             for member_name, member in members_of(spec):
                 member_place, next_id = self._settle_in(member, NodeId(next_id), place, member_name, level + 1, handed_down)
+                member_place.member_of = place
                 place.members.append(member_place)
         return place, next_id
 
@@ -181,8 +183,8 @@ class Supervisor:
             gone = self.places.pop(view.id)
             if self.by_path.get(gone.path) is gone:
                 del self.by_path[gone.path]
-        if place.parent is not None and place in place.parent.members:
-            place.parent.members.remove(place)
+        if place.member_of is not None:
+            place.member_of.members.remove(place)
         self.demand(Forgotten(place.id))
 
     # --- deeds ----------------------------------------------------------------------------------------------------------
@@ -306,7 +308,7 @@ class Supervisor:
 
     def _was_started(self, place: Place) -> bool:
         """Whether somebody started it; what a plan's member fails by comes out of the run, or the crash log has told it."""
-        return place.parent is not None and place not in place.parent.members
+        return place.parent is not None and place.member_of is None
 
     # --- who waits ------------------------------------------------------------------------------------------------------
 
