@@ -39,8 +39,8 @@ class Place:
 
     __slots__ = (
         "awaited", "below", "callbacks", "child", "health", "hold", "id", "joined", "left", "level", "mail", "member_of",
-        "members", "output", "parent", "path", "readers", "report", "restart_at", "result", "said_ready", "spec", "starting", "timers",
-        "view", "waiting",
+        "members", "output", "parent", "path", "readers", "report", "restart_at", "result", "said_ready", "spec", "starting",
+        "timers", "view", "waiting",
     )  # fmt: skip
 
     def __init__(self, id: NodeId, spec: Spec[Any], path: str, level: int, view: NodeView, parent: Place | None) -> None:

@@ -10,9 +10,11 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.contenders.keepers import REPORT, Keeper
 from benchmarks.contenders.program import _PROGRAMS
+from benchmarks.harness import procfs
 from benchmarks.harness.contract import Unavailable, WrongWork
 from benchmarks.harness.launch import measured_environment
 
+_ENDS_WITHIN = 20.0
 _CIRCUS = """
 [circus]
 check_delay = 0.1
@@ -23,6 +25,7 @@ pubsub_endpoint = ipc://{folder}/pubsub
 cmd = {command}
 numprocesses = {count}
 warmup_delay = 0
+graceful_timeout = 1
 copy_env = True
 """
 _SUPERVISORD = """
@@ -98,21 +101,22 @@ class OwnProgram(Keeper):
 
 
 def run(argv: list[str]) -> "subprocess.Popen[bytes]":
-    """As the measured programs are run; it leads a process group, which its children share or leave."""
+    """As the measured programs are run; in a process group of its own, which no signal to ours reaches."""
     quiet = subprocess.DEVNULL
     return subprocess.Popen(argv, env=measured_environment(), stdin=quiet, stdout=quiet, stderr=quiet, process_group=0)
 
 
 def end(process: "subprocess.Popen[bytes]") -> None:
-    """Ask it as a user would, and end what is left of its group."""
+    """Ask it as a user would, and end what it leaves."""
     if process.poll() is not None:
         raise WrongWork(f"{process.args!r} ended with {process.returncode} while it was to supervise")
+    below = procfs.descendants(process.pid)
     process.send_signal(signal.SIGINT)
     try:
-        process.wait(20)
-    finally:
-        try:
-            os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:  # nobody is
-            pass
+        process.wait(_ENDS_WITHIN)
+    except subprocess.TimeoutExpired:  # how a peer ends is not what is measured
+        process.kill()
         process.wait()
+    for pid in below:
+        if procfs.is_alive(pid):
+            os.kill(pid, signal.SIGKILL)

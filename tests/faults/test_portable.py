@@ -294,11 +294,16 @@ async def test_without_a_posix_system_processes_are_refused_by_name() -> None:
     class Ended:
         def on_exit(self, exit: Exit, result: Any) -> None:
             ends.append(exit)
+            if len(ends) == 2:
+                both.set()
 
+    both = asyncio.Event()
     engine = MachineEngine(asyncio.get_running_loop())
     for spec in (Process(hostile.idle), Command("true")):
         watcher: Any = Ended()
         engine.start(spec, Order("app/x", 1, 1, 1), watcher)
+        assert not ends  # never within the start
+    await both.wait()
     await engine.aclose()
     assert [type(exit.error) for exit in ends] == [SpecError] * 2
     assert "app/x: launcher" in str(ends[0].error)
