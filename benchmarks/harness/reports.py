@@ -15,7 +15,7 @@ class Reports:
     """A FIFO.
 
     Attributes:
-        path: of the file. living: pids in order of their coming; who takes one away by killing it removes it.
+        path: of the file. count: how many have come. living: pids in order of their coming; who takes one away by killing it removes it.
     """
 
     def __init__(self) -> None:
@@ -26,9 +26,9 @@ class Reports:
             self.path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC
         )  # not read only: it would end with its first writer
         self._rest = b""
-        self._seen: set[int] = set()
         self._waiter: asyncio.Future[None] | None = None
         self._wanted = 0
+        self.count = 0
         self.living: list[int] = []
         self.at = 0.0  # when the last one came
 
@@ -45,24 +45,19 @@ class Reports:
     async def wait_for(self, count: int, within: float = 60.0) -> None:
         """Wait until *count* in all have come."""
         self._wanted = count
-        if len(self._seen) >= count:
+        if self.count >= count:
             return
         self._waiter = self._loop.create_future()
         try:
             await asyncio.wait_for(self._waiter, within)
         except TimeoutError:
-            raise WrongWork(f"{len(self._seen)} of {count} children have come within {within:g} s") from None
-
-    @property
-    def count(self) -> int:
-        """How many have come."""
-        return len(self._seen)
+            raise WrongWork(f"{self.count} of {count} children have come within {within:g} s") from None
 
     def _on_readable(self) -> None:
         self.at = time.perf_counter()
         *words, self._rest = (self._rest + os.read(self._fd, 65536)).split(b"\n")
         pids = [int(word) for word in words]
-        self._seen.update(pids)
+        self.count += len(pids)
         self.living += pids
-        if self._waiter is not None and not self._waiter.done() and len(self._seen) >= self._wanted:
+        if self._waiter is not None and not self._waiter.done() and self.count >= self._wanted:
             self._waiter.set_result(None)
