@@ -15,7 +15,8 @@ class Reports:
     """A FIFO.
 
     Attributes:
-        path: of the file. count: how many have come. living: pids in order of their coming; who takes one away by killing it removes it.
+        path: of the file. count: how many have come.
+        living: pids in order of their coming; who takes one away by killing it removes it.
     """
 
     def __init__(self) -> None:
