@@ -36,6 +36,7 @@ _HOST = "kills a host with a chain of its own; what the portable path promises t
 
 EXCEPTIONS: dict[str, str] = {
     "tests/manager/test_functions.py::test_a_child_imports_no_more_than_it_needs": "multiprocessing imports more than that",
+    "tests/faults/test_stop.py::test_starved_helper_is_waited_for": _HELPERS,
     "tests/faults/test_stop.py::test_stopped_helper_is_continued_for_a_start": _HELPERS,
     "tests/faults/test_stop.py::test_stopped_helper_is_continued_for_a_stop": _HELPERS,
     "tests/faults/test_stop.py::test_close_does_not_wait_for_a_stopped_helper": _HELPERS,

@@ -9,8 +9,10 @@ import asyncio
 import gc
 import os
 import signal
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,36 @@ async def test_stopped_helper_is_continued_for_a_start(helper: str) -> None:
         assert await manager.run(Process(hostile.return_it, 7)) == 7
         assert (await manager.run(Command("echo", "on"))).stdout == "on\n"
         assert handle.exit is None
+
+
+@pytest.mark.alone
+async def test_starved_helper_is_waited_for() -> None:
+    """One that gets no processor owes its answer for longer than a stopped one may: it is not killed, and loses nobody."""
+    async with Manager(spares=0) as manager:
+        sibling = await manager.start(Command("sleep", "1000"))
+        (launcher,) = helpers_of(os.getpid())["launcher"]
+        with _starving(launcher):
+            start = asyncio.ensure_future(manager.start(Command("sleep", "1000")))
+            await asyncio.wait([start], timeout=4.5)  # the time is the fault
+        assert (await start).pid
+        assert sibling.exit is None
+        assert helpers_of(os.getpid())["launcher"] == [launcher]
+
+
+@contextmanager
+def _starving(pid: int) -> Iterator[None]:
+    """The process has one processor, which others keep busy, and none of it as long as anybody else wants it."""
+    (processor, *_) = sorted(os.sched_getaffinity(0))
+    busy = f"import os; os.sched_setaffinity(0, [{processor}])\nwhile True: pass"
+    others = [subprocess.Popen([sys.executable, "-S", "-c", busy]) for _ in range(8)]
+    os.sched_setaffinity(pid, [processor])
+    os.sched_setscheduler(pid, os.SCHED_IDLE, os.sched_param(0))
+    try:
+        yield
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
 
 
 @pytest.mark.parametrize("helper", ["launcher", "template"])

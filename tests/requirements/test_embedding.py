@@ -448,7 +448,7 @@ def test_r76_host_that_exits_while_children_live_ends_at_once_and_they_before_it
     assert not left
     assert ('KeyError: "the host\'s own"' in said) is (code == 1), said
     assert "manager 'shop' was not closed" in said
-    assert took < 1.0
+    assert took < PATIENCE / 2  # a second, on a machine that does nothing else
 
 
 def test_r75_helper_processes_end_a_manager_that_no_finaliser_met() -> None:
