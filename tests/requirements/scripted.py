@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from asyncproc import Manager, Reason
+from asyncproc import Manager, Reason, Supervisor
 from asyncproc._core.supervision.action import Rung
 from asyncproc.testing import FakeClock, ScriptedChild, ScriptedEngine
 
@@ -41,8 +41,22 @@ class Stage(ScriptedEngine):
         self.log: list[str] = []
         self.fails: dict[str, int] = {}
         self.silent: set[str] = set()
+        self._managers: list[Manager[Any]] = []
         monkeypatch.setattr("asyncproc._root.engine_for", lambda *_, **__: self)
         monkeypatch.setattr("asyncproc._runtime.clock.LoopClock", lambda loop: self.clock)
+
+    async def opened(self, *members: Any, **options: Any) -> Manager[Any]:
+        """A manager whose tree is a Supervisor of these members."""
+        manager: Manager[Any] = Manager(Supervisor(*members, **options))
+        self._managers.append(manager)
+        return await manager.aopen()
+
+    async def cleared(self) -> None:
+        """Whatever is still open is closed: its children end by themselves, or are given up as time passes."""
+        closing = [asyncio.create_task(manager.aclose()) for manager in self._managers if manager._root is not None]
+        while not all(task.done() for task in closing):
+            await settled()
+            self.clock.advance(10.0)
 
     def start(self, spec: Any, order: Any, watcher: Any) -> ScriptedChild:
         child = Obedient(spec, order, watcher)
@@ -90,10 +104,3 @@ async def settled() -> None:
     """Let whoever was woken run."""
     for _ in range(10):
         await asyncio.sleep(0)
-
-
-async def opened(*members: Any, **options: Any) -> Manager[Any]:
-    """A manager whose tree is a Supervisor of these members."""
-    from asyncproc import Supervisor
-
-    return await Manager(Supervisor(*members, **options)).aopen()

@@ -9,7 +9,7 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ from asyncproc import (
     Transition,
     current,
 )
-from tests.requirements.scripted import Stage, opened, settled
+from tests.requirements.scripted import Stage, settled
 
 AT_ONCE = Backoff(0.0)
 
@@ -42,8 +42,10 @@ async def forever() -> None:
 
 
 @pytest.fixture
-def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
-    return Stage(monkeypatch)
+async def stage(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
+    stage = Stage(monkeypatch)
+    yield stage
+    await stage.cleared()
 
 
 def exact(first: float = 0.1, cap: float = 30.0, **options: Any) -> Backoff:
@@ -64,7 +66,7 @@ def until_start(stage: Stage, name: str) -> float:
 
 async def test_r35_crash_loop_follows_the_curve_and_gives_up(stage: Stage) -> None:
     """Delays follow the backoff curve up to its cap; after the intensity it has failed for good, by the chain of causes."""
-    manager = await opened(Process(print, name="a", backoff=exact(0.1, 1.0)), intensity=6, period=1000.0)
+    manager = await stage.opened(Process(print, name="a", backoff=exact(0.1, 1.0)), intensity=6, period=1000.0)
     member = manager.find("app/a")
     delays = []
     for _ in range(6):
@@ -79,13 +81,12 @@ async def test_r35_crash_loop_follows_the_curve_and_gives_up(stage: Stage) -> No
     assert [exit.incarnation for exit in caught.value.exits] == [1, 2, 3, 4, 5, 6, 7]
     assert repr(caught.value.__cause__) == "ValueError('the last')"
     assert stage.clock.next_due is None or stage.clock.next_due <= stage.clock.now() + 1.0  # only the log's interval
-    await manager.aclose()
 
 
 async def test_r35_full_jitter_is_drawn_between_nothing_and_the_curve(stage: Stage) -> None:
     """With full jitter no delay exceeds the curve, they differ, and the curve is used as far as it goes."""
     members = [Process(print, name=f"a{number}", backoff=Backoff(8.0, 8.0)) for number in range(60)]
-    manager = await opened(*members, intensity=None)
+    manager = await stage.opened(*members, intensity=None)
     for number in range(60):
         stage.crash(f"a{number}")
     at = [manager.find(f"app/a{number}").statistics().restart_at for number in range(60)]
@@ -93,7 +94,6 @@ async def test_r35_full_jitter_is_drawn_between_nothing_and_the_curve(stage: Sta
     assert len(delays) == len(set(delays)) == 60
     assert all(0.0 <= delay <= 8.0 for delay in delays)
     assert min(delays) < 2.0 and max(delays) > 6.0  # by chance wrong once in 10 ** 7
-    await manager.aclose()
 
 
 @pytest.mark.slow
@@ -107,7 +107,7 @@ async def test_r35_crash_loop_costs_the_manager_next_to_nothing() -> None:
         wall, cpu = time.monotonic(), time.process_time()
         await member.wait_for(incarnation=5)
         share = (time.process_time() - cpu) / (time.monotonic() - wall)
-        assert 1.3 < time.monotonic() - wall < 2.0  # 0.2 + 0.4 + 0.8
+        assert 1.3 < time.monotonic() - wall < 4.0  # 0.2 + 0.4 + 0.8
         assert share < 0.02, f"{share:.1%} of a processor"
         assert member.exit is not None and member.exit.code == 3
 
@@ -118,18 +118,17 @@ async def test_r35_crash_loop_costs_the_manager_next_to_nothing() -> None:
 @pytest.mark.parametrize(("age", "within"), [(10.0 - 1e-3, True), (10.0, True), (10.0 + 1e-3, False)])
 async def test_r36_window_is_inclusive(stage: Stage, age: float, within: bool) -> None:
     """A failure that is exactly one period old still counts, one that is older does not."""
-    manager = await opened(Process(print, name="a", backoff=AT_ONCE), intensity=1, period=10.0)
+    manager = await stage.opened(Process(print, name="a", backoff=AT_ONCE), intensity=1, period=10.0)
     assert stage.crash("a") == ["start a"]
     stage.clock.advance(age)
     assert stage.crash("a") == ([] if within else ["start a"])
     assert (manager.find("app").state is State.ENDED) is within
-    await manager.aclose()
 
 
 @pytest.mark.parametrize("intensity", [0, 1, 2, 5])
 async def test_r36_so_many_restarts_and_no_more(stage: Stage, intensity: int) -> None:
     """Exactly *intensity* restarts inside the window are allowed, the next failure escalates; 0 escalates at once."""
-    manager = await opened(
+    manager = await stage.opened(
         Process(print, name="a", backoff=AT_ONCE), Process(print, name="b", backoff=AT_ONCE), intensity=intensity
     )
     stage.told()
@@ -139,13 +138,12 @@ async def test_r36_so_many_restarts_and_no_more(stage: Stage, intensity: int) ->
     with pytest.raises(RestartLimitReached) as caught:
         await manager.run()
     assert len(caught.value.exits) == intensity + 1
-    await manager.aclose()
 
 
 async def test_r37_slow_flapper_is_never_given_up_and_is_not_stable(stage: Stage) -> None:
     """One failure each period and a little never escalates; its delay begins anew only after ``stable_after``."""
     backoff = exact(0.1, 3.0, stable_after=60.0)
-    manager = await opened(Process(print, name="a", backoff=backoff), intensity=1, period=10.0)
+    manager = await stage.opened(Process(print, name="a", backoff=backoff), intensity=1, period=10.0)
     delays = []
     for _ in range(50):
         stage.clock.advance(10.0 + 1e-3)
@@ -160,7 +158,6 @@ async def test_r37_slow_flapper_is_never_given_up_and_is_not_stable(stage: Stage
     stage.clock.advance(60.0)
     stage.crash("a")
     assert until_start(stage, "a") == 0.1
-    await manager.aclose()
 
 
 # --- R38 -------------------------------------------------------------------------------------------------------------------
@@ -187,7 +184,7 @@ def comes_up_late(path: str, hangs: int, fails: int) -> None:
 @pytest.mark.slow
 async def test_r38_starts_that_fail_count_and_hold_up_nobody(tmp_path: Path) -> None:
     """A restart that hangs or fails counts each time and is repeated; meanwhile all else is served, siblings do not notice."""
-    options: dict[str, Any] = {"ready": "call", "start_timeout": 1.0, "grace": 0.1, "backoff": exact(0.02, 0.02)}
+    options: dict[str, Any] = {"ready": "call", "start_timeout": 2.0, "grace": 0.1, "backoff": exact(0.02, 0.02)}
     late = Process(comes_up_late, str(tmp_path / "starts"), 1, 3, name="late", **options)
     async with Manager(Supervisor(late, Process(time.sleep, 1000, name="other"), intensity=5)) as manager:
         member, other = manager.find("app/late"), manager.find("app/other")
@@ -202,7 +199,7 @@ async def test_r38_starts_that_fail_count_and_hold_up_nobody(tmp_path: Path) -> 
         await extra.stop()
         assert "late" in manager.tree().text()
         assert member.state in (State.STARTING, State.STOPPING) and member.incarnation == 2
-        assert time.monotonic() - begun < 1.0, "nobody waited for the start that hangs"
+        assert time.monotonic() - begun < 2.0, "nobody waited for the start that hangs"
         await member.wait_for(state=State.RUNNING, incarnation=6)
         while len(exits) < 5:
             moved = await anext(events)
@@ -220,7 +217,7 @@ async def test_r38_starts_that_fail_count_and_hold_up_nobody(tmp_path: Path) -> 
 async def test_r39_one_for_all_member_that_fails_on_the_way_back(stage: Stage) -> None:
     """Those that were started in this attempt are stopped, in reverse, and it begins with the first; each attempt counts."""
     members = [Process(print, name=name, backoff=AT_ONCE) for name in "abcd"]
-    manager = await opened(*members, strategy="one_for_all", intensity=2)
+    manager = await stage.opened(*members, strategy="one_for_all", intensity=2)
     assert stage.told() == ["start a", "start b", "start c", "start d"]
     stage.fails["c"] = 1
     assert stage.crash("b") == [
@@ -233,18 +230,16 @@ async def test_r39_one_for_all_member_that_fails_on_the_way_back(stage: Stage) -
     assert stage.crash("d") == ["ask c", "ask b", "ask a"]  # the third failure
     with pytest.raises(RestartLimitReached, match="app: 3 failures"):
         await manager.run()
-    await manager.aclose()
 
 
 async def test_r39_rest_for_one_member_that_fails_on_the_way_back(stage: Stage) -> None:
     """Those before the one that fails are not started once more."""
     members = [Process(print, name=name, backoff=AT_ONCE) for name in "abcd"]
-    manager = await opened(*members, strategy="rest_for_one")
+    manager = await stage.opened(*members, strategy="rest_for_one")
     stage.told()
     stage.fails["c"] = 1
     assert stage.crash("b") == ["ask d", "ask c", "start b", "start c", "start c", "start d"]
     assert [manager.find(f"app/{name}").incarnation for name in "abcd"] == [1, 2, 3, 2]
-    await manager.aclose()
 
 
 class Log:
@@ -290,11 +285,10 @@ async def test_r40_bystanders_that_had_ended(stage: Stage, strategy: Any) -> Non
     """A transient one that had ended well comes back with its group; a temporary one does not, however it had ended."""
     kinds = {"a": "permanent", "well": "transient", "gone": "temporary", "z": "permanent"}
     members = [Process(print, name=name, restart=kind, backoff=AT_ONCE) for name, kind in kinds.items()]  # type: ignore[arg-type]
-    manager = await opened(*members, strategy=strategy)
+    await stage.opened(*members, strategy=strategy)
     assert stage.end("well") == []
     assert stage.crash("gone") == []  # it is not started again, so nobody is with it
     assert stage.crash("a") == ["ask z", "start a", "start well", "start z"]
-    await manager.aclose()
 
 
 # --- R41 -------------------------------------------------------------------------------------------------------------------
@@ -410,7 +404,7 @@ async def test_r42_suspend_in_a_backoff_and_a_start(stage: Stage) -> None:
     """After a day's suspend what was left of a delay or a limit is still left: the manager's clock has not moved meanwhile."""
     stage.silent.add("late")
     boot = stage.clock.now()  # the clock that goes on in a suspend
-    manager = await opened(Process(print, name="a", backoff=exact(8.0)), intensity=1, period=10.0)
+    manager = await stage.opened(Process(print, name="a", backoff=exact(8.0)), intensity=1, period=10.0)
     starting = asyncio.create_task(manager.start(Process(print, name="late", start_timeout=30.0)))
     await settled()
     stage.crash("a")
@@ -425,13 +419,12 @@ async def test_r42_suspend_in_a_backoff_and_a_start(stage: Stage) -> None:
     await starting
     stage.crash("a")  # 8 seconds of its own after the first: that counts
     assert manager.find("app").state is State.ENDED
-    await manager.aclose()
 
 
 async def test_r42_clock_that_makes_one_great_step(stage: Stage) -> None:
     """Where the clock goes on in a suspend all that was due comes once: each node starts once, and the limit is not reached."""
     members = [Process(print, name=f"a{number}", backoff=exact(8.0)) for number in range(5)]
-    manager = await opened(*members, intensity=5, period=10.0)
+    manager = await stage.opened(*members, intensity=5, period=10.0)
     for number in range(5):
         stage.crash(f"a{number}")
     stage.told()
@@ -440,7 +433,6 @@ async def test_r42_clock_that_makes_one_great_step(stage: Stage) -> None:
     for number in range(5):
         stage.crash(f"a{number}")
     assert manager.find("app").state is State.RUNNING, "the earlier failures are a day old"
-    await manager.aclose()
 
 
 # --- R43 -------------------------------------------------------------------------------------------------------------------
@@ -463,7 +455,7 @@ async def test_r43_a_thousand_crashes_in_a_second(caplog: pytest.LogCaptureFixtu
         assert handle.exit is not None
         crashes += handle.exit.failed
 
-    members = Coroutine(crash, name="c", scale=110, backoff=AT_ONCE, ended=count)
+    members = Coroutine(crash, name="c", scale=150, backoff=AT_ONCE, ended=count)
     lags: list[float] = []
     loop = asyncio.get_running_loop()
     async with Manager(Supervisor(members, intensity=None)) as manager:
@@ -483,7 +475,7 @@ async def test_r43_a_thousand_crashes_in_a_second(caplog: pytest.LogCaptureFixtu
             lags.append(loop.time() - due)
         rate = (crashes - before) / (loop.time() - begun)
     await reading
-    assert rate > 900, f"only {rate:.0f} crashes a second"
+    assert rate > 1000, f"only {rate:.0f} crashes a second"
     lags.sort()
     assert lags[len(lags) * 99 // 100] < 0.05, f"p99 {lags[len(lags) * 99 // 100] * 1000:.1f} ms"
     assert moves > 2 * crashes and fast.dropped == 0  # type: ignore[attr-defined]  # of the subscription
