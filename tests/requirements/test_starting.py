@@ -235,8 +235,9 @@ class FailsWithOthers(Process):
     def on_start(self) -> None:
         with open(self.here, "wb") as here:
             here.write(b".")
-        with open(self.gate, "rb"):
-            fail()
+        with open(self.gate, "rb", buffering=0) as gate:
+            gate.read(1)
+        fail()
 
     def loop(self) -> None: ...
 
@@ -254,15 +255,15 @@ async def test_r28_five_that_cannot_start_give_five_causes(kind: str, how: str, 
     tree = Concurrent(Process(hostile.idle, name="good"), slow, *bad, name="g")
     os.mkfifo(here)
     os.mkfifo(gate)
-    there = os.open(here, os.O_RDWR)
+    there, go = os.open(here, os.O_RDWR), os.open(gate, os.O_RDWR)
     with Leaks() as leaks:
         async with Manager(grace=0.5, spares=0) as manager:
             ends: list[Any] = []
             manager._opened().supervisor.subscribers.append(lambda move: ends.append(move) if move.exit else None)
             begun = asyncio.create_task(manager.start(tree) if how == "start" else manager.run(tree))  # type: ignore[arg-type]  # a coroutine each
             if kind == "process":
-                assert await asyncio.to_thread(_read, there, 5) == b"....."
-                os.close(await asyncio.to_thread(os.open, gate, os.O_WRONLY))
+                await _come(there, 5)
+                os.write(go, b".....")
             if how == "start":
                 with pytest.raises(StartFailed) as failed:
                     await begun
@@ -279,13 +280,18 @@ async def test_r28_five_that_cannot_start_give_five_causes(kind: str, how: str, 
             assert reasons["good"] is reasons["slow"] is Reason.STOPPED
             assert not children_of(leaks)
     os.close(there)
+    os.close(go)
 
 
-def _read(fd: int, count: int) -> bytes:
-    data = b""
-    while len(data) < count:
-        data += os.read(fd, count - len(data))
-    return data
+async def _come(fd: int, count: int) -> None:
+    """Wait for so many bytes."""
+    loop, there = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(fd, there.set)
+    while count:
+        await there.wait()
+        there.clear()
+        count -= len(os.read(fd, count))
+    loop.remove_reader(fd)
 
 
 # --- R31 ---------------------------------------------------------------------------------------------------------------
