@@ -211,10 +211,11 @@ class Root:
 
     async def _end_all(self, event: StopAsked | KillAsked) -> StopReport:
         """Whoever wants this while it is under way waits for the same end, and gets the same report."""
+        begun = self.loop.time()
         self._doomed |= {place: place.view.incarnation for place in self._live_places()}
         self.supervisor.post(event)
         if self._ending is None:
-            self._ending = self.loop.create_task(self._all_ended(), name=f"asyncproc {self.name} stops")
+            self._ending = self.loop.create_task(self._all_ended(begun), name=f"asyncproc {self.name} stops")
         ending = self._ending
         try:
             return await asyncio.shield(ending)
@@ -222,8 +223,7 @@ class Root:
             await carry_through(ending, lambda: self._hurry("a cancelled stop"))
             raise
 
-    async def _all_ended(self) -> StopReport:
-        begun = self.loop.time()
+    async def _all_ended(self, begun: float) -> StopReport:
         tops = {top: top.view.incarnation for top in (self.tree, *self.below.places) if top is not None}
         try:
             # Somebody may have started one of them again meanwhile: that is no part of this.

@@ -61,7 +61,7 @@ EXCEPTIONS: dict[str, str] = {
     "tests/requirements/test_death.py::test_r5_lost_launcher_is_an_exit_of_each_child": _HELPERS,
     "tests/requirements/test_death.py::test_r5_sigkill_to_the_launcher_then_to_the_manager": _HELPERS,
     "tests/requirements/test_death.py::test_r6_sigkill_to_manager_and_launcher_together": _HELPERS,
-    "tests/requirements/test_death.py::test_r6_without_a_warden_python_children_die_all_the_same": _HELPERS,
+    "tests/requirements/test_death.py::test_r6_without_any_helper_python_children_die_all_the_same": _HELPERS,
     "tests/requirements/test_death.py::test_r7_children_outlive_the_thread_that_started_them": _HOST,
     "tests/requirements/test_death.py::test_r8_forked_copy_of_the_host_keeps_nobody_alive": _HOST,
     "tests/requirements/test_death.py::test_r8_host_that_becomes_another_program_leaves_nobody": _HOST,

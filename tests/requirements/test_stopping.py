@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -382,6 +382,12 @@ async def cancelled_at(point: AwaitPoint, what: str, leaks: Leaks) -> None:
         assert not leaks.survivors(), point.trail
         return
     await manager.aopen()
+    if what == "run in an open one":
+        with suppress(asyncio.CancelledError, TimeoutError):
+            await asyncio.wait_for(point.run(manager.run(hostile_tree())), 0.5)
+        assert not children_of(leaks), point.trail
+        await manager.aclose()
+        return
     await manager.start(hostile_tree(), name="more")
     try:
         await point.run(manager.aclose() if what == "aclose" else _reported(manager))
@@ -399,7 +405,7 @@ async def _reported(manager: Manager) -> None:
 
 
 @pytest.mark.parametrize("times", [1, 2, 3])
-@pytest.mark.parametrize("what", ["stop", "aclose", "run"])
+@pytest.mark.parametrize("what", ["stop", "aclose", "run", "run in an open one"])
 def test_r18_shutdown_that_is_cancelled_at_each_await_leaves_nobody(what: str, times: int) -> None:
     """It goes on to its end, cancelled there, and once or twice more at the next awaits; then the cancellation comes out."""
     trails: set[str] = set()
@@ -486,18 +492,19 @@ async def test_r19_second_cancellation_kills_at_once(what: str) -> None:
     assert min(times) < 0.2, times
 
 
+@pytest.mark.parametrize("opened", [False, True], ids=["closed", "open"])
 @pytest.mark.parametrize("how", ["wait_for", "timeout", "task group", "host"])
 @pytest.mark.parametrize("loop", LOOPS, ids=["asyncio", "uvloop"])
-def test_r20_run_that_is_cancelled_from_outside_leaves_nobody(how: str, loop: Any) -> None:
+def test_r20_run_that_is_cancelled_from_outside_leaves_nobody(how: str, loop: Any, opened: bool) -> None:
     """The cancellation leaves `run()` when the tree is empty, within its bound."""
     left: list[dict[int, str]] = []
 
     async def run(leaks: Leaks) -> None:
-        manager = Manager(hostile_tree(0.2), spares=0)
-        try:
-            await manager.run()
-        finally:
-            left.append(leaks.survivors())
+        async with Manager(spares=0) if opened else nullcontext(Manager(spares=0)) as manager:
+            try:
+                await manager.run(hostile_tree(0.2))
+            finally:
+                left.append(children_of(leaks) if opened else leaks.survivors())
 
     async def fail() -> None:
         await asyncio.sleep(0.1)
@@ -590,7 +597,6 @@ async def stop_of_a_random_tree(seed: int) -> tuple[float, float]:
         report = await manager.stop()
         took = time.monotonic() - begun
         assert bound is not None
-        assert abs(took - report.duration) < 0.1
         assert not [path for path in report.left if manager.find(path).pid is not None]
         with suppress(Exception):
             await start
