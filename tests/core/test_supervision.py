@@ -858,6 +858,18 @@ class TestByHand:
         assert bring_up(tree) == ["a", "b"]
         assert tree["app"].incarnation == 2
 
+    def test_restart_of_a_group_whose_rounds_do_not_bind(self) -> None:
+        """Its members begin their rounds anew; nobody is told of an end."""
+        tree = Tree(concurrent("app", leaf("a"), leaf("b")))
+        tree.run(rounds=2, binding=False)
+        tree.up("a")
+        tree.up("b")
+        assert tree.restart("app") == ["ask b", "ask a"]
+        assert tree.exited("a") == []
+        assert tree.exited("b") == ["start a", "start b"]
+        assert tree["a"].round == 1
+        assert tree.exited("a") == ["ready a", "start a"]
+
     def test_first_start_by_hand_that_fails_is_not_repeated(self) -> None:
         """Who asked is told; the supervisor goes on."""
         tree = running(child("a", restart=TRANSIENT), child("b"))

@@ -112,6 +112,21 @@ class TestResources:
         assert tree.fails("a") == ["start b gpu[0]"]
         assert tree.state("a") is State.WAITING
 
+    def test_who_is_to_come_back_with_others_does_not_take_it_meanwhile(self) -> None:
+        """Those end first, and it starts in its turn."""
+        plain = {"restart": Restart.PERMANENT}
+        members = leaf("a", **plain), leaf("c", **plain), holder("b", Restart.PERMANENT, gpu=1)
+        tree = Tree(supervisor("app", *members, strategy=Strategy.ONE_FOR_ALL), {"gpu": 1})
+        tree.add(holder("other", gpu=1))
+        tree.run("other")
+        tree.run()
+        tree.up("a")
+        tree.up("c")
+        assert tree.machine.missed_by(tree.ids["b"]) == ("gpu",)
+        assert tree.fails("a") == ["ask c"]
+        assert tree.exited("other") == ["ready other", "finish other finished"]
+        assert tree.exited("c")[0] == "start a"
+
     def test_who_comes_back_with_others_gets_it_when_those_have_ended(self) -> None:
         """And lets others have it before."""
         members = leaf("a", restart=Restart.PERMANENT), holder("b", Restart.PERMANENT, gpu=1)
