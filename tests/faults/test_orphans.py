@@ -49,17 +49,6 @@ def test_many_deaths_leave_nobody_within_a_second(kind: str) -> None:
     assert max(deaths.times) < 1.0
 
 
-@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
-@pytest.mark.parametrize("end", ["forgets", "sys_exits", "fails"])
-def test_host_that_ends_without_closing_leaves_nobody(end: str, loop: str) -> None:
-    """R75, R76: a forgotten manager, `sys.exit` or an error."""
-    with Victim(end, loop) as victim:
-        victim.until("up")
-        assert not victim.survivors()
-        assert victim.process.returncode == {"forgets": 0, "sys_exits": 3, "fails": 1}[end]
-        assert "was not closed" in victim.errors() or "PYTHONWARNINGS" not in os.environ
-
-
 def test_death_of_the_middle_process_ends_the_inner_tree() -> None:
     """R72: a child with a manager of its own is killed; the outer host lives, its other children too."""
     with Victim("stands") as victim:

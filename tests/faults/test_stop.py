@@ -23,7 +23,7 @@ from asyncproc._core.exit import Reason
 from asyncproc.errors import ChannelBroken, ChildCrashed, DecodeError
 from asyncproc.testing import hostile
 from asyncproc.testing.leaks import Leaks
-from tests.faults.harness import Victim, ended, helpers_of, wait_stopped
+from tests.faults.harness import ended, helpers_of, wait_stopped
 
 pytestmark = pytest.mark.slow
 
@@ -239,11 +239,3 @@ async def test_thousand_idle_children() -> None:
             report = await manager.stop()
             assert not report.left
         assert not leaks.survivors()
-
-
-async def test_host_without_a_close_ends_in_order() -> None:
-    """R76: `sys.exit` while children live: the host's end comes after theirs, and by itself."""
-    with Victim("sys_exits") as victim:
-        victim.until("up")
-        victim.process.wait()
-        assert not victim.leaks.survivors()

@@ -364,6 +364,17 @@ async def ends_how(how: str) -> None:
         await asyncio.sleep(hostile.FOR_EVER)
 
 
+def tree_below(pid: int) -> set[int]:
+    found: set[int] = set()
+    waiting = [pid]
+    while waiting:
+        lists = Path(f"/proc/{waiting.pop()}/task").glob("*/children")
+        children = {int(word) for text in lists for word in text.read_text().split()}
+        waiting += children
+        found |= children
+    return found
+
+
 async def has_a_middle() -> None:
     """The outer manager. When the middle one has ended nobody below it is left; who stands beside it is not touched."""
     how = " ".join(word for word in WORDS if word not in ("portable", "uvloop"))
@@ -371,7 +382,7 @@ async def has_a_middle() -> None:
         sibling = await manager.start(Command("sleep", "1000"))
         middle = await manager.start(Process(ends_how, how, grace=0.5, stderr="null"))
         await middle.receive()
-        say("up", middle=middle.pid, sibling=sibling.pid)
+        say("up", sibling=sibling.pid, inner=sorted(tree_below(middle.pid or 0)))
         await middle.send("go")
         if how == "sleeps":
             await middle.stop()

@@ -264,7 +264,7 @@ def test_r72_inner_tree_ends_with_the_child_that_it_is_in(how: str) -> None:
     """In any way: by a signal, without a word, by an error, well, as another program, or by a stop. Nobody beside it is hit."""
     with Host("has_a_middle", *how.split()) as host:
         up = host.told("up")
-        inner = _tree_below(up["middle"])
+        inner = set(up["inner"])
         assert len(inner) >= (4 if portable.is_default() else 7)
         over = host.told("over")
         deadline = time.monotonic() + PATIENCE
@@ -273,17 +273,6 @@ def test_r72_inner_tree_ends_with_the_child_that_it_is_in(how: str) -> None:
         left = host.leaks.survivors()
         host.kill()
         assert not host.survivors(), left
-
-
-def _tree_below(pid: int) -> set[int]:
-    found: set[int] = set()
-    waiting = [pid]
-    while waiting:
-        lists = Path(f"/proc/{waiting.pop()}/task").glob("*/children")
-        children = {int(word) for text in lists for word in text.read_text().split()}
-        waiting += children
-        found |= children
-    return found
 
 
 async def middle_on_a_loop() -> None:
