@@ -495,7 +495,7 @@ async def test_api_tree_is_not_changed_under_what_runs(stage: Stage) -> None:
 async def test_supervisor_without_members_waits_for_those_that_join(stage: Stage) -> None:
     """It is ready at once, and goes on when the last of them has ended, until it is stopped."""
     manager = await stage.opened()
-    await (await manager.start(member("x", restart="temporary"))).stop()
+    await (await top(manager).start(member("x", restart="temporary"))).stop()
     await settled()
     assert top(manager).state is State.RUNNING
 
@@ -503,7 +503,7 @@ async def test_supervisor_without_members_waits_for_those_that_join(stage: Stage
 async def test_supervisor_ends_when_all_its_members_have_ended_for_good(stage: Stage) -> None:
     """It had some: then there is nothing left to supervise. One that joined counts as long as it has not ended."""
     manager = await stage.opened(member("a", restart="transient"), member("b", restart="temporary"))
-    await manager.start(member("x", restart="transient"))
+    await top(manager).start(member("x", restart="transient"))
     stage.end("a")
     stage.crash("b")
     assert top(manager).state is State.RUNNING
@@ -516,7 +516,7 @@ async def test_supervisor_ends_when_all_its_members_have_ended_for_good(stage: S
 async def test_dynamic_children_join(stage: Stage) -> None:
     """What is started below a supervisor is its member: permanent unless it says otherwise, and restarted with the others."""
     manager = await stage.opened(member("a"), strategy="one_for_all")
-    await manager.start(Process(print, name="x", backoff=AT_ONCE))
+    await top(manager).start(Process(print, name="x", backoff=AT_ONCE))
     stage.told()
     assert stage.crash("x") == ["ask a", "start a", "start x"]
     assert stage.crash("a") == ["ask x", "start a", "start x"]
