@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from asyncproc._spec.probes import Http as Http
     from asyncproc._spec.probes import LogLine as LogLine
     from asyncproc._spec.probes import Port as Port
+    from asyncproc._spec.schedule import Schedule as Schedule
     from asyncproc._spec.setup import Setup as Setup
     from asyncproc._supervision.gate import AfterLoop as AfterLoop
     from asyncproc._supervision.gate import BeforeLoop as BeforeLoop
@@ -144,6 +145,7 @@ _HOMES = {
     "Process": "_spec.leaf",
     "Reason": "_core.exit",
     "Results": "_core.results",
+    "Schedule": "_spec.schedule",
     "Sequential": "_spec.group",
     "Snapshot": "_core.snapshot",
     "Setup": "_spec.setup",

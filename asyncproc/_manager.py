@@ -18,7 +18,7 @@ from asyncproc._ipc.frame import NAMESPACE
 from asyncproc._observe.tee import Tee
 from asyncproc._root import Root, shown_by
 from asyncproc._spec.base import Spec
-from asyncproc._spec.current import current
+from asyncproc._spec.current import Current, current
 from asyncproc._spec.group import Member, as_spec
 from asyncproc._supervision.below import lone_faults
 from asyncproc._supervision.events import Events
@@ -55,6 +55,8 @@ class Manager(Generic[S]):
         tree: what ``run()`` without a spec runs. name: first part of every path.
         namespace: the state that all children share: a dataclass instance, a msgspec Struct or a mapping. It is copied.
         grace: seconds between asking and killing, for nodes that do not say their own; None waits for ever.
+        resources: what nodes can hold while they live, by name, e.g. ``{"gpu": 2}``: a node with ``resources={"gpu": 1}`` waits
+            until that is free. A capacity that is an int has numbered slots, any other is a mere quantity.
         launcher: "auto": on Linux a chain of helper processes, elsewhere as "portable". "portable": each Python child is a
             fresh interpreter, and the manager keeps its children itself; ``guarantees`` says what holds then.
         preload: modules that Python children find imported. spares: Python children that are forked ahead, by the launcher.
@@ -73,6 +75,7 @@ class Manager(Generic[S]):
         name: str | None = None,
         namespace: Mapping[str, Any] | None = None,
         grace: float | None = 5.0,
+        resources: Mapping[str, float] | None = None,
         launcher: Literal["auto", "portable"] = "auto",
         preload: Sequence[str] = (),
         spares: int = 1,
@@ -85,6 +88,7 @@ class Manager(Generic[S]):
         name: str | None = None,
         namespace: S,
         grace: float | None = 5.0,
+        resources: Mapping[str, float] | None = None,
         launcher: Literal["auto", "portable"] = "auto",
         preload: Sequence[str] = (),
         spares: int = 1,
@@ -96,17 +100,20 @@ class Manager(Generic[S]):
         name: str | None = None,
         namespace: Any = None,
         grace: float | None = 5.0,
+        resources: Mapping[str, float] | None = None,
         launcher: Literal["auto", "portable"] = "auto",
         preload: Sequence[str] = (),
         spares: int = 1,
     ) -> None:
-        faults = _manager_faults(name, grace, launcher, preload, spares)
+        faults = _manager_faults(name, grace, resources, launcher, preload, spares)
         self._state = None if namespace is None else _state_server(name or "app", namespace, faults)
         if faults:
             raise SpecError(faults)
         self._tree = None if tree is None else as_spec(tree, name or "app")
-        self._name = _full_name(name or "app")
+        self._above = _own_child()
+        self._name = name or "app" if self._above is None else f"{self._above.path}/{name or 'app'}"
         self._grace = grace
+        self._resources = dict(resources or {})
         self._engine_options: dict[str, Any] = {"launcher": launcher, "preload": tuple(preload), "spares": spares}
         self._root: Root | None = None
 
@@ -136,7 +143,10 @@ class Manager(Generic[S]):
         """
         if self._is_open:
             raise StateError(f"manager {self._name!r} is open already")
-        self._root = Root(self._name, self._tree, self._grace, show=shown_by.get() or Tee(), **self._engine_options)
+        show = shown_by.get() or Tee()
+        self._root = Root(self._name, self._tree, self._grace, resources=self._resources, show=show, **self._engine_options)
+        if self._above is not None:  # that child's end is the end of all that it has: in order, and before it is killed
+            self._root.end_with(self._above._line)
         if self._state is not None:
             self._state.serve(self._root.loop)
             self._root.supervisor.services[NAMESPACE] = self._state
@@ -182,8 +192,10 @@ class Manager(Generic[S]):
     def __del__(self) -> None:
         root = getattr(self, "_root", None)
         if root is not None and not root.closed:
-            warnings.warn(f"manager {self._name!r} was not closed", ResourceWarning, source=self, stacklevel=1)
-            root.abandon()
+            try:
+                warnings.warn(f"manager {self._name!r} was not closed", ResourceWarning, source=self, stacklevel=1)
+            finally:  # warnings may be errors
+                root.abandon()
 
     def _opened(self) -> Root:
         if self._root is None or self._root.closed:
@@ -312,7 +324,8 @@ class Manager(Generic[S]):
             raise SpecError([Fault(self._name, "spec", None, "is needed: this manager has no tree of its own")])
         ran = self._tree if spec is None else as_spec(spec, self._name)
         assert ran is not None
-        faults = [*lone_faults(ran, self._name), *tree_faults(ran, self._name)]
+        path = self._name if spec is None else f"{self._name}/{ran._asyncproc.options.get('name', ran.made_name)}"
+        faults = [*lone_faults(ran, path), *tree_faults(ran, path)]
         if rounds is not None and (not isinstance(rounds, int) or isinstance(rounds, bool) or rounds < 0):
             faults.append(Fault(self._name, "rounds", rounds, "must be an int >= 0, or None"))
         if ran._asyncproc.kind == SUPERVISOR and rounds != 1:
@@ -341,6 +354,9 @@ class Manager(Generic[S]):
 
     async def stop(self, grace: float | None = OWN) -> StopReport:
         """Ask everything to end: what runs gets its ladder, nothing new starts, what was not begun is skipped.
+
+        Cancelled, it goes on to its end, within its bound, before the cancellation does; cancelled once more, it kills.
+        Several calls at once are one stop, and get the same report.
 
         Args:
             grace: seconds between asking and killing, instead of each node's own; None: each ends its current work.
@@ -426,7 +442,7 @@ class Manager(Generic[S]):
         return self._root
 
 
-def _manager_faults(name: Any, grace: Any, launcher: Any, preload: Any, spares: Any) -> list[Fault]:
+def _manager_faults(name: Any, grace: Any, resources: Any, launcher: Any, preload: Any, spares: Any) -> list[Fault]:
     from asyncproc._core.options import HONOURED
 
     path = str(name)
@@ -435,6 +451,8 @@ def _manager_faults(name: Any, grace: Any, launcher: Any, preload: Any, spares: 
         faults.append(Fault(path, "name", name, rule))
     if (rule := HONOURED["grace"][1](grace)) is not None:
         faults.append(Fault(path, "grace", grace, rule))
+    if (rule := HONOURED["resources"][1]({} if resources is None else resources)) is not None:
+        faults.append(Fault(path, "resources", resources, rule))
     if launcher not in LAUNCHERS:
         faults.append(Fault(path, "launcher", launcher, f"must be one of {', '.join(map(repr, LAUNCHERS))}"))
     if isinstance(preload, str) or not all(isinstance(module, str) for module in preload):
@@ -455,19 +473,20 @@ def _state_server(name: str, state: Any, faults: list[Fault]) -> NamespaceServer
 
 
 def _hold_faults(spec: Spec[Any], path: str) -> list[Fault]:
-    """Of one that is held, arguments that it lacks may still be added."""
-    kind = spec._asyncproc.kind
+    """Of one that is held, arguments that it lacks may still be added; who steps it says when it starts."""
+    kind, options = spec._asyncproc.kind, spec._asyncproc.options
     if kind in LOOPED:
-        return []
+        words = [word for word in ("schedule", "watch") if options.get(word)]
+        return [Fault(path, word, options[word], "is not for what is held: its gates say when it starts") for word in words]
     return [Fault(path, "hold", True, f"is for what has phases: {', '.join(sorted(LOOPED))}; not a {kind}")]
 
 
-def _full_name(name: str) -> str:
-    """A manager inside a child continues the child's path."""
+def _own_child() -> Current | None:
+    """The child that this code runs in: a manager in one continues its path, and ends with it."""
     try:
-        return f"{current().path}/{name}"
+        return current()
     except StateError:
-        return name
+        return None
 
 
 def _matches(path: str, pattern: str, root: str) -> bool:

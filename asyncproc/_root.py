@@ -7,11 +7,16 @@ one. The owned task waits for the close and carries it through; whoever calls ``
 from __future__ import annotations
 
 import asyncio
+import atexit
 import logging
+import os
+import threading
 import warnings
 import weakref
 from contextlib import suppress
 from contextvars import ContextVar
+from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, Any, Protocol
 
 from asyncproc._core.exit import Exit
@@ -24,9 +29,10 @@ from asyncproc._spec.group import Concurrent
 from asyncproc._supervision.bounded import carry_through, end_place
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from asyncproc._spec.base import Spec
+    from asyncproc._spec.current import Line
     from asyncproc._supervision.below import Below
     from asyncproc._supervision.place import Place
     from asyncproc._supervision.supervisor import Supervisor
@@ -40,6 +46,25 @@ _open: weakref.WeakSet[Root] = weakref.WeakSet()
 def open_roots(loop: asyncio.AbstractEventLoop) -> list[Root]:
     """The trees that are open on this loop."""
     return [root for root in _open if not root.closed and root.loop is loop]
+
+
+EXIT_LIMIT = 1.0
+"""Seconds that the end of the program waits for a loop that still runs to let go of a manager that was forgotten on it."""
+
+
+def _end_forgotten() -> None:
+    """The program ends, and nobody has closed them: nothing can be awaited any more, and no finaliser may ever come."""
+    for root in list(_open):
+        if not root.closed and root.pid == os.getpid():
+            try:
+                warnings.warn(f"manager {root.name!r} was not closed before its program ended", ResourceWarning, stacklevel=1)
+            except ResourceWarning as error:  # warnings are errors here
+                log.error("%s", error)
+            root.abandon_from_elsewhere()
+
+
+# With this module, so that whoever closes managers at the end, and is registered later, has done so by then.
+atexit.register(_end_forgotten)
 
 
 class Show(Protocol):
@@ -66,13 +91,22 @@ class Root:
 
     Args:
         name: first part of every path. tree: what the owner runs; None for a root that only holds what is started.
-        grace: for nodes that do not say their own. show: who shows what children write; None: nobody.
+        grace: for nodes that do not say their own.
+        resources: what nodes can hold, by name. show: who shows what children write; None: nobody.
         engine: options of the engine, and ``launcher``, which says what engine it is.
     """
 
     def __init__(
-        self, name: str, tree: Spec[Any] | None, grace: float | None, *, show: Show | None = None, **engine: Any
+        self,
+        name: str,
+        tree: Spec[Any] | None,
+        grace: float | None,
+        *,
+        resources: Mapping[str, float] | None = None,
+        show: Show | None = None,
+        **engine: Any,
     ) -> None:
+        self._resources = resources
         self.loop = asyncio.get_running_loop()
         self._show = show
         if show is not None:
@@ -84,8 +118,12 @@ class Root:
         self._spec = tree
         self._grace = grace
         self._begun_early = False
+        self._ending: asyncio.Task[StopReport] | None = None  # while somebody stops all of it
+        self._doomed: dict[Place, int] = {}  # who lived when that began, and in which incarnation
         self.closed = False
-        self._name = name
+        self._on_closed: Callable[[], object] = int
+        self.name = name
+        self.pid = os.getpid()
         _open.add(self)
         self._task = self.loop.create_task(self._live(), name=f"asyncproc {name}")
         if show is not None:
@@ -100,11 +138,11 @@ class Root:
         spec = self._spec
         own = spec is not None and spec._asyncproc.kind in GROUPS
         root = spec if own and spec is not None else Concurrent(on_failure="continue")
-        supervisor = Supervisor(self.loop, self.engine, LoopClock(self.loop), self._name, root, self._grace)
+        supervisor = Supervisor(self.loop, self.engine, LoopClock(self.loop), self.name, root, self._grace, self._resources)
         tree = supervisor.root if own else None
         if spec is not None and not own:
             tree = supervisor.add(spec, supervisor.root, spec._asyncproc.options.get("name", spec.made_name))
-        return supervisor, tree, Below(supervisor, supervisor.root, tree)
+        return supervisor, tree, Below(supervisor, supervisor.root, planned=tree)
 
     @property
     def _planting(self) -> tuple[Supervisor, Place | None, Below]:
@@ -164,25 +202,52 @@ class Root:
         return [place for place in self.supervisor.places.values() if place.child is not None]
 
     async def stop(self, grace: float | None, by: str) -> StopReport:
-        """Ask everybody to end, and wait until they have."""
-        return await self._end_all(lambda: StopAsked(self.supervisor.root.id, grace, by))
+        """Ask everybody to end, and wait until they have; carried through when cancelled. Cancelled once more, it kills."""
+        return await self._end_all(StopAsked(self.supervisor.root.id, grace, by))
 
     async def kill(self, by: str) -> StopReport:
         """End everybody now, and wait until they have."""
-        return await self._end_all(lambda: KillAsked(self.supervisor.root.id, by))
+        return await self._end_all(KillAsked(self.supervisor.root.id, by))
 
-    async def _end_all(self, event: Callable[[], StopAsked | KillAsked]) -> StopReport:
+    async def _end_all(self, event: StopAsked | KillAsked) -> StopReport:
+        """Whoever wants this while it is under way waits for the same end, and gets the same report."""
         begun = self.loop.time()
-        places = self._live_places()
-        incarnations = {id: place.view.incarnation for id, place in self.supervisor.places.items()}
-        self.supervisor.post(event())
-        for place in places:
-            await self.supervisor.until(place, lambda place=place: place.child is None)  # type: ignore[misc]  # bound now
-        for top in [self.tree, *self.below.places]:
-            if top is not None and top.view.state not in (State.CREATED, State.ENDED):
-                before = incarnations.get(top.id, 0)  # somebody may have started it again meanwhile: that is no part of this
-                await self.supervisor.until(top, lambda top=top, n=before: top.view.finished or top.view.incarnation > n)  # type: ignore[misc]  # bound now
-        return self._report(places, self.loop.time() - begun)
+        self._doomed |= {place: place.view.incarnation for place in self._live_places()}
+        self.supervisor.post(event)
+        if self._ending is None:
+            self._ending = self.loop.create_task(self._all_ended(begun), name=f"asyncproc {self.name} stops")
+        ending = self._ending
+        try:
+            return await asyncio.shield(ending)
+        except asyncio.CancelledError:
+            await carry_through(ending, lambda: self._hurry("a cancelled stop"))
+            raise
+
+    async def _all_ended(self, begun: float) -> StopReport:
+        tops = {top: top.view.incarnation for top in (self.tree, *self.below.places) if top is not None}
+        try:
+            # Somebody may have started one of them again meanwhile: that is no part of this.
+            while living := [(place, number) for place, number in self._doomed.items() if place.lives_in(number)]:
+                for place, number in living:
+                    await self._until_dead(place, number)
+            for top, number in tops.items():
+                if top.view.state not in (State.CREATED, State.ENDED):
+                    await self._until_gone(top, number)
+            return self._report(list(self._doomed), self.loop.time() - begun)
+        finally:
+            self._ending = None
+            self._doomed = {}
+
+    async def _until_dead(self, place: Place, number: int) -> None:
+        await self.supervisor.until(place, lambda: not place.lives_in(number))
+
+    async def _until_gone(self, top: Place, number: int) -> None:
+        await self.supervisor.until(top, lambda: top.view.finished or top.view.incarnation > number)
+
+    def _hurry(self, by: str) -> None:
+        """Whoever wanted the end does not wait for it any more."""
+        self.supervisor.post(KillAsked(self.supervisor.root.id, by))
+        self.supervisor.hurry()
 
     def _report(self, places: list[Place], duration: float) -> StopReport:
         left = tuple(place.path for place in places if place.left)
@@ -192,8 +257,23 @@ class Root:
 
     @property
     def stop_bound(self) -> float | None:
-        """Seconds that a stop takes at most, from the graces and the order of what is there; None without end."""
-        return self.supervisor.machine.stop_bound(self.supervisor.root.id)
+        """Seconds that a stop takes at most, from the graces and the order of what is there; None without end.
+
+        In a child that has been asked to end it is no more than what that child has left.
+        """
+        bound = self.supervisor.machine.stop_bound(self.supervisor.root.id)
+        left = self.supervisor.owner_ends - self.supervisor.clock.now()
+        return bound if left == inf else max(0.0, left) if bound is None else min(bound, max(0.0, left))
+
+    def end_with(self, line: Line) -> None:
+        """Be told of the end of the child that this tree is in."""
+        line.hear_end(self._end_within)
+        self._on_closed = partial(line.forget_end, self._end_within)
+
+    def _end_within(self, seconds: float) -> None:
+        """Everything is gone in so many seconds, in order. On any thread."""
+        with suppress(RuntimeError):  # its loop is closed
+            self.loop.call_soon_threadsafe(lambda: None if self.closed else self.supervisor.end_within(seconds))
 
     async def aclose(self) -> None:
         """End everything. Any task may call it, any number of times; a cancelled one too: then it is carried through first."""
@@ -203,8 +283,7 @@ class Root:
         except asyncio.CancelledError:
             if self._task.cancelled():  # the loop is being shut down
                 return
-            root = self.supervisor.root.id
-            await carry_through(self._task, lambda: self.supervisor.post(KillAsked(root, "a cancelled close")))
+            await carry_through(self._task, lambda: self._hurry("a cancelled close"))
             raise
 
     async def _live(self) -> None:
@@ -218,7 +297,7 @@ class Root:
                 await self._show.closed(self)
         except asyncio.CancelledError:
             if not self._closing.is_set():
-                warnings.warn(f"manager {self._name!r} was not closed before its loop", ResourceWarning, stacklevel=1)
+                warnings.warn(f"manager {self.name!r} was not closed before its loop", ResourceWarning, stacklevel=1)
             self.supervisor.post(KillAsked(self.supervisor.root.id, "the end of the loop"))
             raise
         finally:
@@ -229,6 +308,7 @@ class Root:
                 self._show.hang_up()
             for wake in self.supervisor.on_close:
                 wake()
+            self._on_closed()
 
     def abandon(self) -> None:
         """The last resort, without a loop: the helpers end everybody."""
@@ -237,3 +317,17 @@ class Root:
             self.engine.hang_up()
             if self._show is not None:
                 self._show.hang_up()
+
+    def abandon_from_elsewhere(self) -> None:
+        """The same on any thread: a loop that still runs, on a daemon thread, has its readers and timers to itself."""
+        over = threading.Event()
+
+        def here() -> None:
+            self.abandon()
+            over.set()
+
+        if self.loop.is_running():
+            self.loop.call_soon_threadsafe(here)
+            over.wait(EXIT_LIMIT)  # one that is blocked lets go of nothing; the helpers see the end of the program
+        else:
+            self.abandon()

@@ -79,6 +79,9 @@ class Watcher(Protocol):
         """How long the child's loops took so far; told when it was asked for, and at the end of one that loops."""
 
     def on_question(self, question: Question) -> None: ...
+    def time_left(self) -> float:
+        """Seconds until the child is killed; ``inf`` when nobody has asked it to end, or when it may take for ever."""
+
     def on_exit(self, exit: Exit, result: Any) -> None: ...
 
 
@@ -129,6 +132,12 @@ class Child(Protocol):
 
     def signal(self, number: int) -> None:
         """Send a signal to it; nothing happens when it has ended."""
+
+    def pause(self) -> None:
+        """Let it stand still; only of what has a process."""
+
+    def resume(self) -> None:
+        """Let it go on."""
 
     def abandon(self) -> None:
         """Give it up: ``on_exit`` comes at once, with ``killed``."""
@@ -198,10 +207,13 @@ class Alarm(Protocol):
 
 
 class Clock(Protocol):
-    """Where the time comes from: monotonic seconds."""
+    """Where the time comes from: monotonic seconds, and what clocks on the wall show."""
 
     @property
     def now(self) -> Callable[[], float]: ...
+
+    def wall(self) -> float:
+        """Seconds since the epoch; somebody may set them."""
 
     def call_at(self, when: float, call: Callable[..., object], /, *args: Any) -> Alarm:
         """Call *call* with *args* at *when*, on the manager's loop."""

@@ -77,6 +77,14 @@ def echo_asyncproc() -> None:
         channel.send(value)
 
 
+def report_and_sleep(report: str) -> None:
+    """Write the own pid to a file, first of all, then wait to be killed."""
+    fd = os.open(report, os.O_WRONLY)
+    os.write(fd, b"%d\n" % os.getpid())
+    os.close(fd)
+    sleep_forever()
+
+
 def sleep_forever() -> None:
     """Wait to be killed."""
     while True:

@@ -22,6 +22,7 @@ SAID = [
     "3 readings, Meter loop times report: 3 loops in",
     "('meter-3', '",
     "loop 1 gave 5.0\n1.5\n",
+    "app/worker-2 came back after SIGKILL\nstore, api, worker-1, worker-2, worker-3\na stop takes at most 13.0 s\n",
     "3000\n",
     "25\n",
     "launcher: portable\n",

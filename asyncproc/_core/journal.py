@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from asyncproc._core.backoff import Backoff
 from asyncproc._core.exit import Exit, Phase, Reason
 from asyncproc._core.supervision.event import Event, Timer
-from asyncproc._core.supervision.plan import AtLimit, AutoShutdown, Kind, Ladder, Plan, Restart, Strategy
+from asyncproc._core.supervision.plan import AtLimit, AutoShutdown, Kind, Ladder, Overlap, Plan, Restart, Strategy
 from asyncproc._core.value import Value, fields_of, names_of
 
 if TYPE_CHECKING:
@@ -130,8 +130,10 @@ _DECODERS: dict[str, Callable[[Any], Any]] = {
     "strategy": Strategy,
     "at_limit": AtLimit,
     "auto_shutdown": AutoShutdown,
+    "overlap": Overlap,
     "backoff": lambda record: Backoff(**record),
     "needs": tuple,
+    "resources": lambda pairs: tuple((name, amount) for name, amount in pairs),
     "members": lambda members: tuple(map(_plan, members)),
     "exit": _exit,
     "reason": Reason,

@@ -226,6 +226,32 @@ def _backoff(value: object) -> str | None:
     return None if value.jitter in ("full", None) else "jitter must be 'full', or None"
 
 
+def _resources(value: object) -> str | None:
+    if not isinstance(value, Mapping):
+        return "must be a mapping of names to amounts"
+    for name, amount in value.items():
+        if not isinstance(name, str) or not name:
+            return "must have names that are text, not empty"
+        if not _is_number(amount) or not 0 < amount < inf:
+            return f"{name} must be an amount > 0"
+    return None
+
+
+def _schedule(value: object) -> str | None:
+    """What a text means is looked at where cron is known: :mod:`asyncproc._spec.schedule`."""
+    well = value is None or isinstance(value, str) or hasattr(value, "is_schedule")
+    if well or (_is_number(value) and 0 < value < inf):  # type: ignore[operator]  # a number
+        return None
+    return "must be seconds > 0, cron text, a Schedule, or None"
+
+
+def _watch(value: object) -> str | None:
+    """Whether the paths are there is looked at before a start: :mod:`asyncproc._spec.watch`."""
+    if isinstance(value, str | bytes) or not isinstance(value, Collection):
+        return "must be a sequence of paths"
+    return None if all(isinstance(path, str) or hasattr(path, "__fspath__") for path in value) else "must hold paths"
+
+
 def _needs(value: object) -> str | None:
     well = not isinstance(value, str | bytes) and isinstance(value, Collection) and all(isinstance(name, str) for name in value)
     return None if well else "must be a sequence of names of siblings"
@@ -275,6 +301,9 @@ HONOURED: dict[str, tuple[Collection[str], Check]] = {
     "backoff": (EVERY, _backoff),
     "needs": (EVERY, _needs),
     "essential": (EVERY, _flag),
+    "resources": (EVERY, _resources),
+    "schedule": (EVERY, _schedule),
+    "watch": (EVERY, _watch),
     "on_failure": (GROUPS - {SUPERVISOR}, _one_of("stop", "continue")),
     "limit": ({CONCURRENT, SUPERVISOR}, _positive_or_none),
     "strategy": ({SUPERVISOR}, _one_of("one_for_one", "one_for_all", "rest_for_one")),
@@ -285,7 +314,7 @@ HONOURED: dict[str, tuple[Collection[str], Check]] = {
 }
 
 NOT_YET: dict[str, Collection[str]] = {
-    **dict.fromkeys(("resources", "schedule", "watch", "engine"), EVERY),
+    **dict.fromkeys(("engine",), EVERY),
     **dict.fromkeys(("ready", "alive"), GROUPS),
     **dict.fromkeys(("pty", "detach", "policy"), COMMANDS),
 }

@@ -20,6 +20,8 @@ class NodeSnapshot(Value):
         since: seconds that its last incarnation has lived, or lived; 0.0 before the first.
         exit: how it last ended; None before.
         phase: where its code stands, if it says so.
+        missed: the resources that it waits for, by name.
+        restart_in: seconds until it will be started again; None when it does not wait for that.
     """
 
     path: str
@@ -33,6 +35,8 @@ class NodeSnapshot(Value):
     exit: Exit | None = None
     children: tuple[NodeSnapshot, ...] = ()
     phase: Phase | None = None
+    missed: tuple[str, ...] = ()
+    restart_in: float | None = None
 
     def __iter__(self) -> Iterator[NodeSnapshot]:
         """It and all below it, parents first."""
@@ -83,6 +87,10 @@ def _facts(node: NodeSnapshot) -> str:
         parts.append(node.phase.value)
     if node.pid is not None:
         parts.append(f"pid {node.pid}")
+    if node.missed:
+        parts.append(f"for {', '.join(node.missed)}")
+    if node.restart_in is not None:
+        parts.append(f"again in {_span(node.restart_in)}")
     if node.since:
         parts.append(_span(node.since))
     if node.state is State.ENDED and node.exit is not None:
@@ -112,6 +120,8 @@ def _plain(node: NodeSnapshot) -> dict[str, Any]:
         "incarnation": node.incarnation,
         "round": node.round,
         "since": node.since,
+        "missed": list(node.missed),
+        "restart_in": node.restart_in,
         "exit": None if node.exit is None else exit_record(node.exit),
         "children": [_plain(child) for child in node.children],
     }

@@ -93,7 +93,7 @@ def _of_portable() -> dict[str, bool | str]:
         "descendants end with a killed manager": False,
         "daemons end with their child": "unless its environment is exact (inherit_env=False)" if stamps else False,
         "children outlive the thread that started them": not linux,
-        "exit codes when the host ignores SIGCHLD": False,
+        "exit codes when the host ignores SIGCHLD": "from Linux 6.15 on" if linux else False,
         "limits, niceness and processors": True if hasattr(os, "sched_setaffinity") else "limits and niceness",
         "another user": _may_switch() if hasattr(os, "setresuid") else False,
         "memory limits": "of a child and what has it among its parents" if stamps else ITSELF if linux else False,

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from asyncproc.abc import Child, Order, Watcher
 
 
+SHORT_REST = 0.05
+"""Seconds for which a start rests that the system had nothing left for, before its failure is told."""
+_SHORT = {EMFILE: "descriptors", ENFILE: "descriptors", EAGAIN: "fork", ENOMEM: "fork"}
+
+
 class MachineEngine:
     """Children of this machine, for one manager on one loop; subclasses start its processes, itself it has none.
 
@@ -90,7 +95,7 @@ class MachineEngine:
             return self._start_local(kind, spec, order, watcher)
         except Exception as error:  # of the user's values, or of a system that has nothing left
             _note_step(error)
-            return Stillborn(order, watcher, error)
+            return Stillborn(self._loop, order, watcher, error)
 
     def _notified(self, spec: Spec[Any], watcher: Watcher) -> tuple[Spec[Any], Watcher]:
         """The same for a child that says itself when it is ready: where to say it stands in its environment."""
@@ -176,7 +181,7 @@ class MachineEngine:
 def _note_step(error: Exception) -> None:
     """Say where a start has failed that did not come as far as a helper."""
     if isinstance(error, OSError) and not any(note.startswith("step: ") for note in getattr(error, "__notes__", ())):
-        step = {EMFILE: "descriptors", ENFILE: "descriptors", EAGAIN: "fork", ENOMEM: "fork"}.get(error.errno or 0)
+        step = _SHORT.get(error.errno or 0)
         if step is not None or error.filename is not None:
             error.add_note(f"step: {step or 'output'}")
 
@@ -187,13 +192,21 @@ class Stillborn:
     pid: int | None = None
     vitals = None
 
-    def __init__(self, order: Order, watcher: Watcher, error: BaseException) -> None:
-        watcher.on_exit(Exit(order.path, order.incarnation, Reason.CRASHED, error=error), None)
+    def __init__(self, loop: asyncio.AbstractEventLoop, order: Order, watcher: Watcher, error: BaseException) -> None:
+        exit = Exit(order.path, order.incarnation, Reason.CRASHED, error=error)
+        # Not here: what is started again without delay would never let go of the loop, by which others give something back.
+        loop.call_later(SHORT_REST if getattr(error, "errno", None) in _SHORT else 0.0, watcher.on_exit, exit, None)
 
     def take_rung(self, rung: object) -> None:
         """It has ended."""
 
     def signal(self, number: int) -> None:
+        """It has ended."""
+
+    def pause(self) -> None:
+        """It has ended."""
+
+    def resume(self) -> None:
         """It has ended."""
 
     def abandon(self) -> None:

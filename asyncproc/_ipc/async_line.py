@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from asyncproc._ipc.frame import ACKNOWLEDGED, ANSWER, REFUSAL, VALUE, WINDOW
-from asyncproc._ipc.link import Counts, Link, control, opened
+from asyncproc._ipc.link import NEVER, Counts, Link, control, opened
 from asyncproc.errors import ChannelBroken
 
 
@@ -73,9 +73,10 @@ class AsyncLine:
             if not waiter.done():
                 waiter.set_result(None)
 
-    def _obey(self, word: str, what: Any = None) -> None:
+    def _obey(self, word: str, what: Any = None, left: float = NEVER) -> None:
         if word == "stop":
             self._stop_asked.set()
+            self._link.end_within(left)
             self._link.tell(ACKNOWLEDGED)
             if self._link.on_stop(what):
                 self.cancel_now()
@@ -110,6 +111,12 @@ class AsyncLine:
     @property
     def stopping(self) -> bool:
         return self._stop_asked.is_set()
+
+    def hear_end(self, call: Callable[[float], object]) -> None:
+        self._link.hear_end(call)
+
+    def forget_end(self, call: Callable[[float], object]) -> None:
+        self._link.forget_end(call)
 
     async def wait_stopping(self) -> None:
         await self._stop_asked.wait()

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 _MSG_DONTWAIT = 0x40
 _READ_SIZE = 1 << 15
 _DOUBLE = Struct(">d")
+NEVER = 1e999
 AT_ONCE = 3600.0
 """Seconds for an answer that comes at once: who waits without a limit is interrupted by a stop."""
 
@@ -51,8 +52,8 @@ class Link:
     """What both kinds of line stand on."""
 
     __slots__ = (
-        "_asked", "_frame_lock", "_plain", "_reader", "_value_lock", "early", "line", "on_loop", "on_report", "on_stop",
-        "socket", "threads", "wire",
+        "_asked", "_deadline", "_frame_lock", "_hearers", "_plain", "_reader", "_value_lock", "early", "line", "on_loop",
+        "on_report", "on_stop", "socket", "threads", "wire",
     )  # fmt: skip
 
     def __init__(self, sock: socket, early: list[tuple[int, bytes]], wire: Wire = CODE) -> None:
@@ -61,6 +62,8 @@ class Link:
         self.early = early
         self.threads = 0  # that listen here, and end with the process
         self._asked = 0
+        self._deadline = NEVER
+        self._hearers: tuple[Callable[[float], object], ...] = ()
         self._reader: FrameReader | None = None
         self._plain: PlainLine | None = None
         self._frame_lock = allocate_lock()  # whole frames
@@ -80,6 +83,23 @@ class Link:
     def has_plain_line(self) -> bool:
         """Whether somebody may hold the plain line: then nobody else may read."""
         return self._plain is not None
+
+    def hear_end(self, call: Callable[[float], object]) -> None:
+        """Tell *call*, on some thread, in how many seconds this child is killed: now if that is known, and when it is told."""
+        self._hearers = (*self._hearers, call)
+        if self._deadline < NEVER:
+            call(self._deadline - _now())
+
+    def forget_end(self, call: Callable[[float], object]) -> None:
+        """Tell *call* no more."""
+        self._hearers = tuple(each for each in self._hearers if each != call)
+
+    def end_within(self, left: float) -> None:
+        """It is asked to end, and killed in so many seconds."""
+        if left < NEVER:
+            self._deadline = _now() + left
+            for call in self._hearers:
+                call(left)
 
     def tell(self, tag: int) -> None:
         """Send a message without content."""
@@ -261,9 +281,10 @@ class PlainLine:
             else:
                 self._obey(*control(body))
 
-    def _obey(self, word: str, what: Any = None) -> None:
+    def _obey(self, word: str, what: Any = None, left: float = NEVER) -> None:
         if word == "stop":
             self._stopping = True
+            self._link.end_within(left)
             self._cut = self._link.on_stop(what) or self._cut
             self._link.tell(ACKNOWLEDGED)
         elif word == "credit":
@@ -288,6 +309,13 @@ class PlainLine:
             self._reading = self._reading or leads
         if leads:
             self._read(0)
+
+    def hear_end(self, call: Callable[[float], object]) -> None:
+        self._link.hear_end(call)
+        self.start_listening()
+
+    def forget_end(self, call: Callable[[float], object]) -> None:
+        self._link.forget_end(call)
 
     def start_listening(self) -> None:
         """Hear whatever is sent, as it comes, in a thread of its own; once."""

@@ -16,7 +16,7 @@ from asyncproc._core.supervision.state import State
 NAMED = 4
 """How many nodes are named before the rest is only counted."""
 _GROUPS = frozenset({"sequential", "concurrent"})
-_LIVE = frozenset({State.STARTING, State.RUNNING, State.STOPPING})
+_LIVE = frozenset({State.STARTING, State.RUNNING, State.PAUSED, State.STOPPING})
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,10 +156,12 @@ class Chain:
         """Send a signal to a helper that owes an answer."""
         with suppress(OSError):
             if link.pid is not None:
-                os.kill(link.pid, number)
+                _signal_helper(link, link.pid, number)
             elif link is self.launcher and self._warden_lives:  # it, or its warden, never began
+                from asyncproc._runtime.end_watch import signal_group
+
                 signal.pidfd_send_signal(self._pidfd, number)
-                os.killpg(self._warden, number)
+                signal_group(self._pidfd, self._warden, number)
 
     # --- losses -------------------------------------------------------------------------------------------------------
 
@@ -254,7 +256,18 @@ class Chain:
             if self._warden_lives:
                 signal.pidfd_send_signal(self._pidfd, signal.SIGCONT)
             elif self.launcher.alive and self.launcher.pid is not None:
-                os.kill(self.launcher.pid, signal.SIGCONT)
+                _signal_helper(self.launcher, self.launcher.pid, signal.SIGCONT)
+
+
+def _signal_helper(link: KeeperLink, pid: int, number: int) -> None:
+    """Only to the helper: its number may be anybody's as soon as whoever is its parent has reaped it."""
+    fd = os.pidfd_open(pid)
+    try:
+        link.read()
+        if link.alive:  # its end of the socket is open, so it had not ended when the descriptor was made
+            signal.pidfd_send_signal(fd, number)
+    finally:
+        os.close(fd)
 
 
 def _settle_as_lost(link: KeeperLink) -> None:

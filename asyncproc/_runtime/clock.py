@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,10 @@ class LoopClock:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self.now = loop.time
+
+    def wall(self) -> float:
+        """What clocks on the wall show."""
+        return time.time()
 
     def call_at(self, when: float, call: Callable[..., object], *args: Any) -> asyncio.TimerHandle:
         """Call *call* at *when*."""

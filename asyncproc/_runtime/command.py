@@ -105,7 +105,15 @@ class CommandChild:
     def signal(self, number: int) -> None:
         self._link.request("signal", self._number, int(number), False)
 
+    def pause(self) -> None:
+        self._link.request("signal", self._number, int(signal.SIGSTOP), True)
+
+    def resume(self) -> None:
+        self._link.request("signal", self._number, int(signal.SIGCONT), True)
+
     def abandon(self) -> None:
+        if self.pid is None:  # it was never there to be killed: it is when it comes
+            self._link.request("kill", self._number, self._group)
         self._link.children.pop(self._number, None)
         self._settle(Reason.LOST, killed=True)
 

@@ -25,7 +25,8 @@ class CoroutineChild(LocalLife):
         self.life.arm = LoopLimit(loop, self.life.time_up)
         context = contextvars.copy_context()
         context.run(self.set_current)
-        self._task = loop.create_task(_carried(run_on_loop(self.life)), name=order.path, context=context)
+        self._cut: asyncio.CancelledError | None = None
+        self._task = loop.create_task(self._carried(run_on_loop(self.life)), name=order.path, context=context)
         self._task.add_done_callback(self._done)
         watcher.on_spawned(None)
 
@@ -57,20 +58,22 @@ class CoroutineChild(LocalLife):
         self._task.cancel("given up")
         super().abandon()
 
+    async def _carried(self, work: Any) -> Any:
+        try:
+            return await work
+        except asyncio.CancelledError as error:  # its task forgets what else went wrong, which stands on this
+            self._cut = error
+            raise
+        except (KeyboardInterrupt, SystemExit) as error:  # would unwind the host's loop
+            raise Carried(error) from None
+
     def _done(self, task: asyncio.Task[Any]) -> None:
         if task.cancelled():
-            self.settle(Reason.CRASHED, error=asyncio.CancelledError())
+            self.settle(Reason.CRASHED, error=self._cut or asyncio.CancelledError())
         elif (error := task.exception()) is not None:
             self.settle(Reason.CRASHED, error=error.error if isinstance(error, Carried) else error)
         else:
             self.settle(Reason.FINISHED, task.result())
-
-
-async def _carried(work: Any) -> Any:
-    try:
-        return await work
-    except (KeyboardInterrupt, SystemExit) as error:  # would unwind the host's loop
-        raise Carried(error) from None
 
 
 class Carried(Exception):  # a wrapper, opened in the exit

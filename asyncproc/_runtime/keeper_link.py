@@ -136,12 +136,19 @@ class KeeperLink:
         if self._answered:
             warnings = 0
         else:
-            self._owner.press(
-                self, signal.SIGCONT if warnings < (IMPORTS_TOO_LONG if self.importing else 1) else signal.SIGKILL
-            )
+            patience = IMPORTS_TOO_LONG if self.importing or self._is_starved() else 1
+            self._owner.press(self, signal.SIGCONT if warnings < patience else signal.SIGKILL)
             warnings += 1
+            if self._socket is None:  # it has ended
+                return
         self._answered = False
         self._patience = self._loop.call_later(OWES_TOO_LONG, self._check_patience, warnings)
+
+    def _is_starved(self) -> bool:
+        """Whether it would go on if it had a processor: on a machine that does much else nobody is to be killed for that."""
+        from asyncproc._runtime.usage import state_of
+
+        return self.pid is not None and state_of(self.pid) == "R"
 
     def read(self) -> None:
         """Handle every record that is there."""

@@ -66,6 +66,12 @@ class LocalLife:
     def signal(self, number: int) -> None:
         """It has no process of its own."""
 
+    def pause(self) -> None:
+        """It cannot stand still: the machine does not ask it to."""
+
+    def resume(self) -> None:
+        """It never stood still."""
+
     def abandon(self) -> None:
         self.settle(Reason.LOST, killed=True)
 

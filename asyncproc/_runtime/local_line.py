@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from asyncproc._ipc.frame import WINDOW
@@ -34,12 +36,18 @@ class LocalLine:
         self._values: deque[Any] = deque()
         self._sent = 0
         self._stopping = False
+        self._deadline = inf
+        self._hearers: tuple[Callable[[float], object], ...] = ()
         self._waiting: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
 
     # --- the manager's side ---------------------------------------------------------------------------------------------
 
     def ask_to_stop(self) -> None:
         self.change(lambda: setattr(self, "_stopping", True))
+        if (left := self._watcher.time_left()) < inf:
+            self._deadline = time.monotonic() + left
+            for call in self._hearers:
+                call(left)
 
     def put(self, value: object) -> int:
         self.change(lambda: self._values.append(value))
@@ -61,6 +69,14 @@ class LocalLine:
     @property
     def stopping(self) -> bool:
         return self._stopping
+
+    def hear_end(self, call: Callable[[float], object]) -> None:
+        self._hearers = (*self._hearers, call)
+        if self._deadline < inf:
+            call(self._deadline - time.monotonic())
+
+    def forget_end(self, call: Callable[[float], object]) -> None:
+        self._hearers = tuple(each for each in self._hearers if each != call)
 
     async def wait_stopping(self) -> None:
         await self._until(lambda: self._stopping)

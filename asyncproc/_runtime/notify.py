@@ -164,6 +164,9 @@ class Notified:
     def on_question(self, question: Question) -> None:
         self._watcher.on_question(question)
 
+    def time_left(self) -> float:
+        return self._watcher.time_left()
+
     def on_exit(self, exit: Exit, result: Any) -> None:
         for read in (self._read_pipe, self._read_socket):  # its last words may still lie here
             for _ in range(MOST_LAST_WORDS):

@@ -7,8 +7,10 @@ same requests.
 with it the process group, is still this child's. So the group is killed first, then the process reaped, then, on Linux, who
 bears its stamp is swept, and only then the exit is told.
 
-The host's SIGCHLD is its own business. When the host ignores it, or reaps whatever ends, the end is still seen, the status is
-not: then the child is told as lost, unless it has sent its outcome.
+The host's SIGCHLD is its own business. When the host ignores it, or reaps whatever ends, the end is still seen, and the
+status is what the kernel keeps for who holds a pidfd. Kernels before 6.15 keep none: then the child is told as lost, unless
+it has sent its outcome; no status is ever guessed. Its number may be somebody else's by then: who is signalled is found by
+the pidfd alone.
 """
 
 from __future__ import annotations
@@ -229,7 +231,7 @@ class OwnKeeper:
 
     def _send(self, kept: Kept, number: int, group: bool) -> None:
         if group:
-            _signal_group(kept.pid, number)
+            kept.watch.send_to_group(number)
         else:
             kept.watch.send(number)
 
@@ -237,10 +239,10 @@ class OwnKeeper:
 
     def _ended(self, kept: Kept) -> None:
         self._read_report(kept)  # that it began is told before that it ended
-        kept.watch.close()
         if kept.ending or not kept.marked:
-            _signal_group(kept.pid, signal.SIGKILL)
-        status, usage = _reap(kept.program)
+            kept.watch.send_to_group(signal.SIGKILL)
+        status, usage = _reap(kept)
+        kept.watch.close()
         del self._kept[kept.number]
         if kept.marked:
             self._look_after(kept)
@@ -251,7 +253,7 @@ class OwnKeeper:
             elif status is None:
                 listener.on_lost()
             else:
-                listener.on_process_ended(status, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * _RSS_UNIT)
+                listener.on_process_ended(status, *_used(usage))
         if self._idle is not None and not self._kept and not self._idle.done():
             self._idle.set_result(None)
 
@@ -296,9 +298,9 @@ class OwnKeeper:
         deadline = time.monotonic() + HANG_UP_LIMIT
         for kept in self._kept.values():
             kept.watch.wait(max(0.0, deadline - time.monotonic()))
+            _reap(kept)
             kept.watch.close()
             self._close_report(kept)
-            _reap(kept.program)
             self._leftovers.add(kept.index)
         self._kept.clear()
         self._last_sweep()
@@ -317,16 +319,16 @@ _RSS_UNIT = 1024 if sys.platform == "linux" else 1
 """Bytes in one unit of ru_maxrss."""
 
 
-def _signal_group(pid: int, number: int) -> None:
-    with suppress(ProcessLookupError, PermissionError):  # not yet its leader, or nobody of ours in it
-        os.killpg(pid, number)
-
-
-def _reap(program: subprocess.Popen[bytes]) -> tuple[int | None, Any]:
-    """The wait status of a process that has ended, and what it used; no status when somebody else has reaped it."""
+def _reap(kept: Kept) -> tuple[int | None, Any]:
+    """The wait status of a process that has ended, and what it used, which nobody knows whom somebody else has reaped."""
     try:
-        pid, status, usage = os.wait4(program.pid, os.WNOHANG)
+        pid, status, usage = os.wait4(kept.pid, os.WNOHANG)
+        found = status if pid else None
     except ChildProcessError:
-        pid, status, usage = 0, 0, None
-    program.returncode = os.waitstatus_to_exitcode(status) if pid else 0  # subprocess need not look any more
-    return (status if pid else None), usage
+        found, usage = kept.watch.status(), None
+    kept.program.returncode = 0 if found is None else os.waitstatus_to_exitcode(found)  # subprocess need not look any more
+    return found, usage
+
+
+def _used(usage: Any) -> tuple[float, int]:
+    return (0.0, 0) if usage is None else (usage.ru_utime + usage.ru_stime, usage.ru_maxrss * _RSS_UNIT)

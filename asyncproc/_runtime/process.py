@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from asyncproc._core.exit import Exit, Phase, Reason
@@ -264,7 +265,8 @@ class ProcessChild:
             self.signal(signal.SIGTERM)
             self.signal(signal.SIGCONT)
         else:
-            self._channel.control("stop", rung is Rung.ASK and self._cancels)
+            left = inf if self._watcher is None else self._watcher.time_left()
+            self._channel.control("stop", rung is Rung.ASK and self._cancels, left)
 
     def signal(self, number: int) -> None:
         self._link.request("signal", self._number, int(number), False)
@@ -272,7 +274,15 @@ class ProcessChild:
     def _kill(self) -> None:
         self._link.request("kill", self._number, self._group)
 
+    def pause(self) -> None:
+        self._link.request("signal", self._number, int(signal.SIGSTOP), True)
+
+    def resume(self) -> None:
+        self._link.request("signal", self._number, int(signal.SIGCONT), True)
+
     def abandon(self) -> None:
+        if self.pid is None:  # it was never there to be killed: it is when it comes
+            self._kill()
         self._link.children.pop(self._number, None)
         self._settle(Reason.LOST, killed=True)
 

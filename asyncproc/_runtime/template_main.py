@@ -36,6 +36,8 @@ PLAIN, BY_VALUE, LOOP = range(1, 4)
 GIVES_WAY = 0.01
 """Seconds for which a template that nobody waits for puts off its next import when it has forked: a first child needs the
 processor, and is often done by then."""
+MANY = 8
+"""From so many children on it imports all the same: each that is forked before that is done has to import for itself."""
 
 
 class Template(Keeper):
@@ -87,7 +89,7 @@ class Template(Keeper):
     def _give_way(self) -> None:
         """Serve what has come; a child that was just forked has the processor, unless somebody waits for the next stage."""
         wait = 0.0
-        while wait == 0 or (wait > 0.001 and self.by_pid and not self.early):
+        while wait == 0 or (wait > 0.001 and 0 < len(self.by_pid) < MANY and not self.early):
             if not self.turn(wait):
                 self._end()
             wait = self.forked + GIVES_WAY - time.monotonic()

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from asyncproc._core.backoff import Backoff
     from asyncproc._core.log_file import LogFile
     from asyncproc._spec.probes import Exec, Http, LogLine, Port, Question
+    from asyncproc._spec.schedule import Schedule
     from asyncproc._supervision.handle import Handle
 
     T_co = TypeVar("T_co", default=Any, covariant=True)
@@ -46,6 +47,7 @@ class Options(TypedDict, total=False):
     backoff: Backoff | None
     needs: Sequence[str]
     essential: bool
+    resources: Mapping[str, float]
     start_timeout: float | None
     timeout: float | None
     grace: float | None
@@ -53,6 +55,8 @@ class Options(TypedDict, total=False):
     started: Callback | None
     ended: Callback | None
     metadata: Mapping[str, Any]
+    schedule: str | float | Schedule | None
+    watch: Sequence[Path]
 
 
 class LoopOptions(Options, total=False):
@@ -159,6 +163,14 @@ class Spec(Generic[T_co]):
 
             known = [fault.field for fault in faults]
             faults += [fault for fault in probe_faults(kind, path, options) if fault.field not in known]
+        if "schedule" in options and not any(fault.field == "schedule" for fault in faults):
+            from asyncproc._spec.schedule import schedule_faults
+
+            faults += schedule_faults(path, options)
+        if options.get("watch") and not any(fault.field == "watch" for fault in faults):
+            from asyncproc._spec.watch import watch_faults
+
+            faults += watch_faults(path, options["watch"])
         return faults
 
     def _check(self) -> None:

@@ -83,6 +83,8 @@ class Sequential(Group):
             yield "scale", options["scale"], "is for members of a Concurrent or a Supervisor"
         if options.get("restart") == "permanent":
             yield "restart", "permanent", "is not for members of a Sequential: those after it would never begin"
+        if options.get("schedule") is not None:
+            yield "schedule", options["schedule"], "is not for members of a Sequential: those after it would never begin"
 
     def __init__(self, *members: Member, on_failure: Literal["stop", "continue"] = "stop", **options: Unpack[Options]) -> None:
         self._describe(members, {"on_failure": on_failure, **options})
@@ -146,11 +148,12 @@ class Supervisor(Group):
 
     def _faults(self, path: str) -> list[Fault]:
         faults = super()._faults(path)
-        needs = {name: _needed(member) for name, member in members_of(self)}
-        for name, wanted in needs.items():
+        wanted = [(name, _needed(member)) for name, member in members_of(self)]
+        needs = dict(wanted)
+        for name, each in wanted:  # two may have one name, which is a fault of its own
             faults += [
                 Fault(f"{path}/{name}", "needs", need, f"is no sibling; there are {', '.join(needs)}")
-                for need in wanted
+                for need in each
                 if need not in needs
             ]
         if circle := _circle(needs):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from asyncproc._core.names import name_fault
-from asyncproc._core.options import MEMBERS_ONLY, SUPERVISOR
+from asyncproc._core.options import MEMBERS_ONLY
 from asyncproc._core.supervision.event import OWN, RunAsked, StopAsked
 from asyncproc._core.supervision.state import State
 from asyncproc._spec.group import as_spec
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 ENDED_KEPT = 1000
 """Ended nodes that are kept to be asked about; beyond that the oldest are forgotten, unless their failure is untold."""
+OLDER_SEEN = 2
+"""How many of the older ones are looked at for each that comes: more than come, so that what has ended does not pile up."""
 
 
 class Below:
@@ -26,15 +29,18 @@ class Below:
 
     Args:
         parent: the node.
+        joins: whether what is started becomes a member of it, a supervisor.
         planned: a place below it that was not started, though it is no member: the tree of a manager whose tree is no group.
     """
 
-    def __init__(self, supervisor: Supervisor, parent: Place, planned: Place | None = None) -> None:
+    def __init__(self, supervisor: Supervisor, parent: Place, *, joins: bool = False, planned: Place | None = None) -> None:
+        self.joins = joins
         self._supervisor = supervisor
         self._parent = parent
         self._planned = planned
         self._numbers: dict[str, int] = {}
-        self._ended: list[Place] = []
+        self._ended: deque[Place] = deque()  # the last that were started
+        self._older: deque[Place] = deque()
 
     @property
     def places(self) -> list[Place]:
@@ -43,11 +49,6 @@ class Below:
         places = self._supervisor.places
         below = [places[id] for id in self._parent.view.children if id not in own]
         return [place for place in below if place is not self._planned]
-
-    @property
-    def joins(self) -> bool:
-        """Whether what is started here becomes a member."""
-        return self._parent.spec._asyncproc.kind == SUPERVISOR
 
     # --- names ----------------------------------------------------------------------------------------------------------
 
@@ -61,12 +62,22 @@ class Below:
         ran = as_spec(spec, above)
         made = ran._asyncproc.options.get("name") if name is None else name
         path = f"{above}/{made or ran.made_name}"
-        faults = [*lone_faults(ran, path), *faults_of(ran, path)]
+        faults = [*(self._member_faults(ran, path) if self.joins else lone_faults(ran, path)), *faults_of(ran, path)]
         if made is not None and (rule := name_fault(made)) is not None:
             faults.append(Fault(above, "name", made, rule))
         if faults:
             raise SpecError(faults)
         return ran, made
+
+    def _member_faults(self, spec: Spec[Any], path: str) -> list[Fault]:
+        siblings = [member.view.name for member in self._parent.members]
+        needs = spec._asyncproc.options.get("needs", ())
+        faults = [
+            Fault(path, "needs", need, f"is no sibling; there are {', '.join(siblings)}")
+            for need in needs
+            if need not in siblings
+        ]
+        return [*_scale_faults(spec, path), *faults]
 
     def free_name(self, made: str) -> str:
         """A name for a node that nobody named: numbered when it is not alone."""
@@ -120,14 +131,15 @@ class Below:
     def retire(self, place: Place) -> None:
         """An ended node may be forgotten when others have come."""
         self._ended.append(place)
-        if len(self._ended) > ENDED_KEPT:
-            kept = []
-            for old in self._ended[:-ENDED_KEPT]:
-                if self._may_forget(old):
-                    self._supervisor.forget(old)
-                elif old.id in self._supervisor.places:
-                    kept.append(old)
-            self._ended = kept + self._ended[-ENDED_KEPT:]
+        if len(self._ended) <= ENDED_KEPT:
+            return
+        self._older.append(self._ended.popleft())
+        for _ in range(min(OLDER_SEEN, len(self._older))):  # not all: thousands may live on
+            old = self._older.popleft()
+            if self._may_forget(old):
+                self._supervisor.forget(old)
+            elif old.id in self._supervisor.places:
+                self._older.append(old)
 
     def _may_forget(self, place: Place) -> bool:
         exit = place.view.exit
@@ -139,7 +151,9 @@ class Below:
         ended = [place for place in self.places if place.view.finished]
         for place in ended:
             self._supervisor.forget(place)
-        self._ended.clear()
+        kept = self._supervisor.places
+        self._ended = deque(place for place in self._ended if place.id in kept)
+        self._older = deque(place for place in self._older if place.id in kept)
         return len(ended)
 
     def may_replace(self, name: str) -> bool:
@@ -151,7 +165,10 @@ class Below:
 def lone_faults(spec: Spec[Any], path: str) -> list[Fault]:
     """Options that only the group around a spec could honour; here there is none that was planned with it."""
     options = spec._asyncproc.options
-    faults = [Fault(path, "scale", scale, "is for members of a group")] if (scale := options.get("scale", 1)) != 1 else []
-    return faults + [
-        Fault(path, name, options[name], "is for members of a Supervisor") for name in MEMBERS_ONLY if options.get(name)
-    ]
+    lonely = [Fault(path, name, options[name], "is for members of a Supervisor") for name in MEMBERS_ONLY if options.get(name)]
+    return [*_scale_faults(spec, path), *lonely]
+
+
+def _scale_faults(spec: Spec[Any], path: str) -> list[Fault]:
+    scale = spec._asyncproc.options.get("scale", 1)
+    return [] if scale == 1 else [Fault(path, "scale", scale, "is for members of a group, or for its scale()")]

@@ -10,6 +10,7 @@ import errno
 import os
 import socket
 from collections.abc import Awaitable, Callable
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from asyncproc._core.supervision.action import Rung
@@ -203,6 +204,8 @@ class Program:
     def on_credit(self, count: int) -> None: ...
     def on_report(self, report: Any) -> None: ...
     def on_question(self, question: Any) -> None: ...
+    def time_left(self) -> float:
+        return inf
 
 
 async def ask_program(engine: Engine, order: Order, probe: Exec, options: dict[str, Any]) -> str | None:

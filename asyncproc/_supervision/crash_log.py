@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from asyncproc._core.exit import Reason
 from asyncproc._core.supervision.plan import Kind
 from asyncproc._core.supervision.state import State
 
@@ -18,6 +19,8 @@ log = logging.getLogger("asyncproc")
 
 INTERVAL = 1.0
 """Seconds that one line stands for."""
+LATER = "then, in "
+"""How the notes begin that a child's error has of what went wrong in later phases."""
 
 
 class CrashLog:
@@ -38,14 +41,16 @@ class CrashLog:
     def note(self, place: Place, move: Move) -> None:
         """A node has moved to its end, or to the rest before its next start."""
         exit = move.exit
-        if exit is None or not exit.failed or not (move.after is State.BACKOFF or _is_supervised(place)):
+        rests = place.view.asleep
+        if exit is None or not exit.failed or not (move.after is State.BACKOFF or rests or _is_supervised(place)):
             return
         if self._alarm is not None:
             self._count += 1
             self._paths.add(place.path)
             self._last = exit
             return
-        log.warning("%s%s", exit.explain(), "; it will be started again" if move.after is State.BACKOFF else "")
+        again = "; it will be started again" if move.after is State.BACKOFF else "; it waits for its next time" if rests else ""
+        log.warning("%s%s", exit.explain(), again)
         self._rest()
 
     def _rest(self) -> None:
@@ -74,4 +79,12 @@ class CrashLog:
 
 
 def _is_supervised(place: Place) -> bool:
-    return place.parent is not None and place.parent.view.plan.kind is Kind.SUPERVISOR and place in place.parent.members
+    return place.member_of is not None and place.member_of.view.plan.kind is Kind.SUPERVISOR
+
+
+def clean_up_failure(exit: Exit) -> str | None:
+    """What went wrong in the user's code while a child was being stopped: that is no failure of the child, but to be told."""
+    if exit.reason is not Reason.STOPPED or exit.error is None or exit.phase is None:
+        return None
+    own = [f"in {exit.phase.value}: {type(exit.error).__name__}: {exit.error}"] if isinstance(exit.error, Exception) else []
+    return "; ".join([*own, *(note for note in getattr(exit.error, "__notes__", ()) if note.startswith(LATER))])

@@ -59,7 +59,8 @@ class Group(Handle[Results]):
         if self._place.below is None:
             from asyncproc._supervision.below import Below
 
-            self._place.below = Below(self._supervisor, self._place)
+            joins = self._place.spec._asyncproc.kind == kinds.SUPERVISOR
+            self._place.below = Below(self._supervisor, self._place, joins=joins)
         return self._place.below
 
     async def start(self, spec: Any, *, name: str | None = None, replace: bool = False) -> Handle[Any]:

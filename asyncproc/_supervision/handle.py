@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Generator, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Self, cast
 
 from asyncproc._core import options as kinds
 from asyncproc._core.exit import Exit, Phase, Reason
 from asyncproc._core.lifecycle.loop_times import LoopReport
-from asyncproc._core.supervision.event import OWN, KillAsked, RestartAsked, StopAsked
+from asyncproc._core.supervision.event import OWN, KillAsked, PauseAsked, RestartAsked, ResumeAsked, StopAsked
+from asyncproc._core.supervision.record import LIVE
 from asyncproc._core.supervision.state import State
 from asyncproc._core.transition import Transition
 from asyncproc._spec.base import Spec
@@ -17,7 +18,7 @@ from asyncproc._supervision.bounded import end_place
 from asyncproc._supervision.events import Events
 from asyncproc._supervision.gate import BeforeLoop, hold_of, next_step
 from asyncproc._supervision.outcome import error_of, results_of
-from asyncproc.errors import Fault, SpecError, StartFailed, StateError
+from asyncproc.errors import ChildError, ChildStopped, Fault, SpecError, StartFailed, StateError
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
@@ -35,8 +36,6 @@ else:
     from typing import TypeVar
 
     T_co = TypeVar("T_co", covariant=True)
-
-_LIVE = frozenset({State.STARTING, State.RUNNING, State.STOPPING})
 
 
 class Handle(Generic[T_co]):
@@ -120,6 +119,21 @@ class Handle(Generic[T_co]):
         return self._place.view.exit
 
     @property
+    def failures(self) -> Sequence[Exit]:
+        """Of a node that was given up because it reached the limit of its restarts: the failures that counted, oldest first."""
+        return self._place.view.spent
+
+    @property
+    def missed(self) -> Sequence[str]:
+        """The names of the resources that it waits for, in state WAITING; empty when it waits for none."""
+        return self._supervisor.machine.missed_by(self._place.id) if self._place.id in self._supervisor.machine else ()
+
+    @property
+    def restart_at(self) -> float | None:
+        """When it will be started again, the loop's clock (seconds); None when it does not wait for that."""
+        return self._place.restart_at
+
+    @property
     def spec(self) -> Spec[T_co]:
         """What it was made from."""
         return cast("Spec[T_co]", self._place.spec)
@@ -148,7 +162,7 @@ class Handle(Generic[T_co]):
         return place.view.exit
 
     async def wait_ready(self) -> None:
-        """Wait until it is ready; ending well before counts.
+        """Wait until it is ready; ending well before counts, and so does waiting for its time by its ``schedule``.
 
         Raises:
             StartFailed: it ended badly before; ``__cause__`` is its exception. ChildStopped: it was asked to end before.
@@ -157,10 +171,11 @@ class Handle(Generic[T_co]):
         self._require_loop()
         place.starting = True
         try:
-            await self._supervisor.until(place, lambda: place.view.ready or place.view.finished)
+            await self._supervisor.until(place, lambda: place.view.ready or place.view.asleep or place.view.finished)
         finally:
             place.starting = False
-        self._raise_start_failure()
+        if place.view.plan.overlap is None or place.view.finished:  # a run that has failed is not the last one
+            self._raise_start_failure()
 
     def _raise_start_failure(self) -> None:
         place = self._place
@@ -174,6 +189,8 @@ class Handle(Generic[T_co]):
             if unsaid:
                 raise StartFailed(_start_text(place, exit), exit)
             return
+        if exit.reason is Reason.STOPPED and not isinstance(error, ChildError):  # what it had failed by before it was stopped
+            raise ChildStopped(exit.explain(), exit) from error
         if not exit.failed or isinstance(error, StartFailed):  # a supervisor has said which member it was
             raise error
         raise StartFailed(_start_text(place, exit), exit) from error
@@ -232,12 +249,13 @@ class Handle(Generic[T_co]):
         self._supervisor.post(StopAsked(self._place.id, None, "handle.rejoin()"))
 
     async def restart(self) -> None:
-        """Start it (again): one that runs is stopped first, one in backoff does not wait. Returns when the new one is ready.
+        """Start it (again): one that runs is stopped first, one that rests does not wait. Returns when the new one is ready.
 
         It counts for no limit, and whatever else is under way with the node gives way to it.
 
         Raises:
-            StartFailed: it ended badly before it was ready. StateError: its group does not run, or ends.
+            StartFailed: it ended badly before it was ready. ChildStopped: somebody wanted its end meanwhile.
+            StateError: its group does not run, or ends.
         """
         self._require_loop()
         place, view = self._place, self._place.view
@@ -251,11 +269,30 @@ class Handle(Generic[T_co]):
             await self._supervisor.until(place, lambda: (view.incarnation > before and _has_come_far(view)) or view.finished)
         finally:
             place.starting = False
+        if view.incarnation == before and view.exit is not None:
+            raise ChildStopped(f"{view.exit.explain()}; it was not started again", view.exit)
         self._raise_start_failure()
 
     async def _end_held(self) -> None:
         if not self._place.view.idle:
             await self.stop()
+
+    async def pause(self) -> None:
+        """Let it stand still, with the processes of its group; a group: all processes and commands in it that run.
+
+        Its state is PAUSED, and the time counts for none of its limits. What starts below a paused group meanwhile is paused
+        once it is ready; threads and coroutines go on.
+
+        Raises:
+            StateError: it does not run, or is a thread or a coroutine.
+        """
+        self._require_loop()
+        self._supervisor.demand(PauseAsked(self._place.id))
+
+    async def resume(self) -> None:
+        """Let it go on after :meth:`pause`; nothing happens when it is not paused."""
+        self._require_loop()
+        self._supervisor.demand(ResumeAsked(self._place.id))
 
     def signal(self, number: str | int) -> None:
         """Send a signal to its process.
@@ -423,9 +460,10 @@ class Handle(Generic[T_co]):
         place, supervisor = self._place, self._supervisor
         view, child, hold = place.view, place.child, place.hold
         restarts = max(view.incarnation - 1, 0)
-        uptime = supervisor.clock.now() - view.begun if view.state in _LIVE else 0.0
+        restart_at = place.restart_at
+        uptime = supervisor.clock.now() - view.begun if view.state in LIVE else 0.0
         if child is None:
-            return Stats(restarts=restarts, uptime=uptime, restart_at=place.restart_at)
+            return Stats(restarts=restarts, restart_at=restart_at, uptime=uptime)
         usage = child.usage()
         return Stats(
             cpu=usage.cpu,
@@ -433,6 +471,7 @@ class Handle(Generic[T_co]):
             threads=usage.threads,
             uptime=uptime,
             restarts=restarts,
+            restart_at=restart_at,
             current_loop=(hold.number if hold is not None else usage.current_loop) or None,
             misses=supervisor.heartbeats.misses(place) if supervisor.heartbeats is not None else 0,
         )
@@ -509,7 +548,7 @@ _NEVER = {
 
 def _has_come_far(view: NodeView) -> bool:
     """Whether the present start has come to something: it is ready, or has failed."""
-    return view.ready or view.state in (State.BACKOFF, State.ENDED)
+    return view.ready or view.asleep or view.state in (State.BACKOFF, State.ENDED)
 
 
 async def started(handle: Handle[Any]) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from asyncproc._core.exit import Reason
 from asyncproc._core.supervision.event import Condemned, Unreadied
+from asyncproc._core.supervision.state import State
 from asyncproc._spec.probes import Exec, Http, LogLine, Pace, Port, asks, heard_streams
 from asyncproc._supervision.asking import Asking, Check
 from asyncproc._supervision.checks import ask_function, ask_http, ask_port, ask_program, called
@@ -81,6 +82,11 @@ class Health:
         if isinstance(self._ready, LogLine):
             return f"no line of its {' or '.join(self._heard(self._ready))} matched {self._ready.pattern.pattern!r}"
         return self.trouble or "no check of it has answered"
+
+    @property
+    def paused(self) -> bool:
+        """Whether the child was told to stand still: it cannot answer, and need not."""
+        return self._incarnation.place.view.state is State.PAUSED
 
     def ready(self) -> None:
         """The node is ready: from now on look whether it is well."""
@@ -183,7 +189,7 @@ class Liveness:
         self._asking.ask_in(self._pace.interval)
 
     def _told(self, trouble: str | None, counts: bool) -> float | None:
-        if trouble is None:
+        if trouble is None or self._health.paused:
             self._failed = 0
         elif counts:
             self._failed += 1

@@ -33,4 +33,6 @@ def _node(supervisor: Supervisor, place: Place, now: float) -> NodeSnapshot:
         since=now - view.begun if view.state in LIVE else 0.0,
         exit=view.exit,
         children=children,
+        missed=supervisor.machine.missed_by(place.id),
+        restart_in=None if place.restart_at is None else max(0.0, place.restart_at - now),
     )

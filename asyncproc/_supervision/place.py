@@ -38,9 +38,9 @@ class Place:
     """One node."""
 
     __slots__ = (
-        "awaited", "below", "callbacks", "child", "health", "hold", "id", "joined", "left", "level", "mail", "members",
-        "output", "parent", "path", "readers", "report", "restart_at", "result", "said_ready", "spec", "starting", "timers",
-        "view", "waiting",
+        "awaited", "below", "callbacks", "child", "health", "hold", "id", "joined", "left", "level", "mail", "member_of",
+        "members", "output", "parent", "path", "readers", "report", "restart_at", "result", "said_ready", "spec", "starting",
+        "timers", "view", "waiting",
     )  # fmt: skip
 
     def __init__(self, id: NodeId, spec: Spec[Any], path: str, level: int, view: NodeView, parent: Place | None) -> None:
@@ -51,6 +51,7 @@ class Place:
         self.view = view
         self.parent = parent
         self.members: list[Place] = []
+        self.member_of: Place | None = None  # its parent, unless it was only added there
         self.callbacks: dict[str, Callable[..., Any]] | None = None
         self.child: Child | None = None
         self.health: Health | None = None  # the probes of its last incarnation, if it has any
@@ -73,8 +74,8 @@ class Place:
     @property
     def limits(self) -> Plan:
         """Whose limit its restarts count for: its supervisor's, or its own."""
-        supervised = self.parent is not None and self in self.parent.members and self.parent.view.plan.kind is Kind.SUPERVISOR
-        return self.parent.view.plan if supervised and self.parent is not None else self.view.plan
+        group = self.member_of
+        return self.view.plan if group is None or group.view.plan.kind is not Kind.SUPERVISOR else group.view.plan
 
     def member(self, id: NodeId | None) -> Place | None:
         """One of its members; None when it was forgotten."""
@@ -109,6 +110,10 @@ class Place:
         """Let everyone look again who waits for output."""
         for reader in self.readers or ():
             reader.wake()
+
+    def lives_in(self, incarnation: int) -> bool:
+        """Whether that incarnation still lives."""
+        return self.child is not None and self.view.incarnation == incarnation
 
     def cancel_timers(self) -> None:
         for timer in self.timers.values():
@@ -170,6 +175,9 @@ class Incarnation:
             question.refuse(StateError(f"node {self.place.path}: its manager {lacks}"))
         else:
             service.asked(self, question)
+
+    def time_left(self) -> float:
+        return min(self.place.view.deadline, self._supervisor.deadline) - self._supervisor.clock.now()
 
     def on_exit(self, exit: Exit, result: Any) -> None:
         place = self.place

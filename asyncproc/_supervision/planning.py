@@ -7,7 +7,7 @@ from typing import Any
 
 from asyncproc._core import options as kinds
 from asyncproc._core.backoff import Backoff
-from asyncproc._core.supervision.plan import AtLimit, AutoShutdown, Kind, Ladder, Plan, Restart, Strategy
+from asyncproc._core.supervision.plan import AtLimit, AutoShutdown, Kind, Ladder, Overlap, Plan, Restart, Strategy
 from asyncproc._spec.base import Spec
 from asyncproc._spec.group import members_of
 from asyncproc._spec.leaf import missing_faults
@@ -49,6 +49,8 @@ def plan_of(
         "restart": _restart(options, supervised),
         "needs": tuple(options.get("needs", ())),
         "essential": options.get("essential", False),
+        **_rhythm(options),
+        "resources": tuple(sorted(options.get("resources", {}).items())),
     }
     if described.kind not in _KIND:
         return Plan(
@@ -79,8 +81,19 @@ def plan_of(
 
 
 def _restart(options: Mapping[str, Any], supervised: bool) -> Restart:
-    restart = options.get("restart", "permanent" if supervised else "temporary")
+    lasting = supervised and options.get("schedule") is None
+    restart = options.get("restart", "permanent" if lasting else "temporary")
     return Restart(restart) if isinstance(restart, str) else Restart.JUDGED
+
+
+def _rhythm(options: Mapping[str, Any]) -> dict[str, Any]:
+    if options.get("schedule") is None:
+        return {}
+    from asyncproc._spec.schedule import schedule_of
+
+    schedule = schedule_of(options)
+    assert schedule is not None
+    return {"overlap": Overlap(schedule.overlap), "at_once": schedule.at_once}
 
 
 def _supervision(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -96,6 +109,10 @@ def _supervision(options: Mapping[str, Any]) -> dict[str, Any]:
 def tree_faults(spec: Spec[Any], path: str) -> list[Fault]:
     """What only shows when a tree is about to start: arguments that a target lacks, anywhere below."""
     faults = missing_faults(path, spec)
+    if watched := spec._asyncproc.options.get("watch"):
+        from asyncproc._spec.watch import path_faults
+
+        faults += path_faults(path, watched)
     if spec._asyncproc.kind in _KIND:
         for name, member in members_of(spec):
             faults += tree_faults(member, f"{path}/{name}")

@@ -10,19 +10,37 @@ import asyncio
 import inspect
 import logging
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
+from math import inf
 from typing import TYPE_CHECKING, Any, assert_never
 
 from asyncproc._core import options as kinds
-from asyncproc._core.supervision.action import Abandon, Action, Finish, Judge, Move, Ready, Rung, Start, Stop, Wait
+from asyncproc._core.supervision.action import (
+    Abandon,
+    Action,
+    AwaitDue,
+    Finish,
+    Judge,
+    Move,
+    Pause,
+    Ready,
+    Resume,
+    Rung,
+    Start,
+    Stop,
+    Wait,
+)
 from asyncproc._core.supervision.event import (
     Added,
     Event,
     Forgotten,
     Judged,
+    KillAsked,
     LimitSet,
     NodeId,
+    PauseAsked,
     RestartAsked,
+    ResumeAsked,
     RunAsked,
     Timer,
     TimerFired,
@@ -33,7 +51,7 @@ from asyncproc._core.supervision.state import State
 from asyncproc._core.transition import Transition
 from asyncproc._ipc.frame import GATES
 from asyncproc._spec.group import members_of
-from asyncproc._supervision.crash_log import CrashLog
+from asyncproc._supervision.crash_log import CrashLog, clean_up_failure
 from asyncproc._supervision.gate import Gates, Hold
 from asyncproc._supervision.place import Incarnation, Place
 from asyncproc._supervision.planning import plan_of
@@ -43,16 +61,25 @@ from asyncproc.errors import StateError
 if TYPE_CHECKING:
     from asyncproc._core.backoff import Backoff
     from asyncproc._core.exit import Exit
+    from asyncproc._core.supervision.action import Slots
     from asyncproc._core.supervision.plan import Plan
     from asyncproc._spec.base import Spec
     from asyncproc._supervision.heartbeat import Heartbeats
     from asyncproc._supervision.memory import MemoryWatch
-    from asyncproc.abc import Clock, Engine, Service, Subscriber
+    from asyncproc._supervision.schedules import Schedules
+    from asyncproc._supervision.watching import Watching
+    from asyncproc.abc import Alarm, Clock, Engine, Service, Subscriber
 
 log = logging.getLogger("asyncproc")
 
+LAST_SECONDS = 0.5
+"""Of the time that the owner of a tree has left, what it keeps for its own end; never more than a quarter."""
 HOOK_LIMIT = 5.0
 """Seconds that a user's async callback may take."""
+CUT_LIMIT = 1.0
+"""Seconds that one may take to end when it has been cut; nobody waits longer for it."""
+HURRY_LIMIT = 0.1
+"""The same when somebody is in a hurry."""
 
 
 class Supervisor:
@@ -65,6 +92,7 @@ class Supervisor:
         name: of the root.
         root: the spec of the root, when the manager's tree is a group; None: the root only holds what is started.
         grace: for nodes that do not say their own.
+        resources: what nodes can hold, by name.
     """
 
     def __init__(
@@ -75,27 +103,34 @@ class Supervisor:
         name: str,
         root: Spec[Any],
         grace: float | None,
+        resources: Mapping[str, float] | None = None,
     ) -> None:
         self.loop = loop
         self.engine = engine
         self.clock = clock
         self.grace = grace
-        self.machine = TreeMachine()
+        self.machine = TreeMachine(resources)
         self.places: dict[NodeId, Place] = {}
         self.by_path: dict[str, Place] = {}
         self.subscribers: list[Subscriber] = []
         self.services: dict[int, Service] = {GATES: Gates()}
         self.journal: Callable[[Event, float], None] | None = None
         self.on_close: list[Callable[[], None]] = []
-        self.closing = False
+        self.closing = False  # nothing new is started any more
         self._mailbox: deque[Event] = deque()
         self._wishes: deque[Action] = deque()
         self._working = False
         self._next_id = 0
         self._memory: MemoryWatch | None = None
+        self._schedules: Schedules | None = None
+        self._watching: Watching | None = None
         self._hooks: set[asyncio.Task[None]] = set()
+        self._hurried: asyncio.Future[None] = loop.create_future()
         self._crashes = CrashLog(clock, name)
         self.checks: set[asyncio.Task[Any]] = set()
+        self._end: Alarm | None = None
+        self.owner_ends = inf
+        self.deadline = inf  # when all of it is killed, because its owner is
         self.heartbeats: Heartbeats | None = None  # made for the first child that has one
         self.root = self._add(root, None, plan_of(root, name, grace), -1)
 
@@ -106,7 +141,7 @@ class Supervisor:
         self._mailbox.append(event)
         self._work()
 
-    def demand(self, event: RunAsked | RestartAsked | LimitSet | Added | Forgotten) -> None:
+    def demand(self, event: RunAsked | RestartAsked | PauseAsked | ResumeAsked | LimitSet | Added | Forgotten) -> None:
         """Take in what a caller wants, at once: what the machine refuses is raised here, and has changed nothing."""
         if self.closing and isinstance(event, Added | RunAsked | RestartAsked):
             raise StateError(f"manager {self.root.path!r} is being closed: nothing starts in it any more")
@@ -150,6 +185,7 @@ class Supervisor:
             place.hold = Hold(self, place)
         if joins:
             place.joined = True
+            place.member_of = parent
             parent.members.append(place)
         return place
 
@@ -176,6 +212,7 @@ class Supervisor:
             handed_down = {**inherited, **callbacks}
             for member_name, member in members_of(spec):
                 member_place, next_id = self._settle_in(member, NodeId(next_id), place, member_name, level + 1, handed_down)
+                member_place.member_of = place
                 place.members.append(member_place)
         return place, next_id
 
@@ -191,9 +228,11 @@ class Supervisor:
             gone = self.places.pop(id)
             if self.by_path.get(gone.path) is gone:
                 del self.by_path[gone.path]
-        if place.parent is not None and place in place.parent.members:
-            place.parent.members.remove(place)
+        if place.member_of is not None:
+            place.member_of.members.remove(place)
         self._work()
+        if self._watching is not None:
+            self._watching.refresh()
 
     # --- deeds ----------------------------------------------------------------------------------------------------------
 
@@ -209,12 +248,20 @@ class Supervisor:
                     place.child.take_rung(action.rung)
                     if place.hold is not None and action.rung is not Rung.KILL:
                         place.hold.dismiss()  # after it was told to end: what it does now must not be one more loop
+            case Pause():
+                if place.child is not None:
+                    place.child.pause()
+            case Resume():
+                if place.child is not None:
+                    place.child.resume()
             case Abandon():
                 if place.child is not None:
                     place.left = True
                     place.child.abandon()
             case Wait():
                 self._wait(place, action)
+            case AwaitDue():
+                self._timetable().await_due(place, action.ticket)
             case Judge():
                 self.post(Judged(action.node, action.incarnation, _judgement(place, action.exit)))
             case Move():
@@ -242,7 +289,8 @@ class Supervisor:
             from asyncproc._supervision.health import Health
 
             place.health = incarnation.health = Health(self, incarnation, order)
-        place.child = self.engine.start(place.spec, order, incarnation)
+        spec = place.spec if not action.slots else equipped(place.spec, action.slots)
+        place.child = self.engine.start(spec, order, incarnation)
         place.begin_output()
         if place.mail is not None:
             place.mail.connect(place.child)
@@ -256,6 +304,25 @@ class Supervisor:
 
             self._memory = MemoryWatch(self)
         return self._memory
+
+    def _timetable(self) -> Schedules:
+        """Made for the first node with a schedule."""
+        if self._schedules is None:
+            from asyncproc._supervision.schedules import Schedules
+
+            self._schedules = Schedules(self, _drawn)
+        return self._schedules
+
+    def _look_at_files(self, place: Place, move: Move) -> None:
+        """For as long as it takes: the first node that watches brings what that needs."""
+        if place.spec._asyncproc.options.get("watch"):
+            if self._watching is None:
+                from asyncproc._supervision.watching import Watching
+
+                self._watching = Watching(self)
+            self._watching.moved(place)
+        elif self._watching is not None and move.after is State.ENDED:
+            self._watching.refresh()
 
     def _wait(self, place: Place, action: Wait) -> None:
         self._cancel_timer(place, action.timer)
@@ -281,7 +348,7 @@ class Supervisor:
             pending.cancel()
 
     def _move(self, place: Place, move: Move) -> None:
-        place.restart_at = None
+        place.restart_at = None if self._schedules is None else self._schedules.moved(place)
         if place.health is not None and (move.exit is not None or move.after is State.STOPPING):
             place.health.close()
         if move.exit is not None:
@@ -300,6 +367,9 @@ class Supervisor:
         if move.exit is not None and move.before in LIVE:
             self._call_back(place, "ended")
             self._crashes.note(place, move)
+            if words := clean_up_failure(move.exit):
+                log.error("%s; %s", move.exit.explain(), words)
+        self._look_at_files(place, move)
         self.wake(place)
         if place.parent is not None:
             self.wake(place.parent)
@@ -316,7 +386,7 @@ class Supervisor:
 
     def _was_started(self, place: Place) -> bool:
         """Whether somebody started it; what a plan's member fails by comes out of the run, or the crash log has told it."""
-        return place.parent is not None and place not in place.parent.members
+        return place.parent is not None and place.member_of is None
 
     # --- who waits ------------------------------------------------------------------------------------------------------
 
@@ -352,25 +422,67 @@ class Supervisor:
         try:
             answer = place.callbacks[word](handle_of(self, place))
             if inspect.isawaitable(answer):
-                self.carry(_bounded(answer, f"{word} callback of {place.path}"))
-        except Exception:
+                what = f"{word} callback of {place.path}"
+                self.carry(_bounded(answer, what), what)
+        except (KeyboardInterrupt, SystemExit) as error:  # the host's business: it unwinds the loop, and not what we do here
+            self.loop.call_soon(_raise, error)
+        except BaseException:  # a CancelledError is not that of whoever has led to this
             log.exception("%s: its %s callback failed", place.path, word)
 
-    def carry(self, work: Coroutine[Any, Any, None]) -> None:
+    def carry(self, work: Coroutine[Any, Any, None], name: str | None = None) -> None:
         """Own a task until it is through; it has its limit, and nobody waits for it but the close."""
-        task = self.loop.create_task(work)
+        task = self.loop.create_task(work, name=name)
         self._hooks.add(task)
         task.add_done_callback(self._hooks.discard)
+
+    def end_within(self, seconds: float) -> None:
+        """Whoever owns this tree is killed in so many seconds: what still lives shortly before is killed by us, in order."""
+        ends = self.clock.now() + seconds
+        if ends < self.owner_ends:
+            self.owner_ends = ends
+            self.deadline = deadline = ends - min(LAST_SECONDS, seconds / 4)
+            if self._end is not None:
+                self._end.cancel()
+            self._end = self.clock.call_at(deadline, self.post, KillAsked(self.root.id, "the end of its owner"))
+
+    def hurry(self) -> None:
+        """Cut callbacks that are under way: whoever closes does not wait for their limits."""
+        for task in self._hooks:
+            task.cancel()
+        if not self._hurried.done():
+            self._hurried.set_result(None)
 
     async def aclose(self) -> None:
         """Wait for callbacks that are under way, which have their limits, and for checks, which were cancelled."""
         self._crashes.close()
-        if self._hooks:
-            await asyncio.wait(self._hooks)
-        if self.checks:
-            _, left = await asyncio.wait(self.checks, timeout=HOOK_LIMIT)
-            for task in left:
-                log.error("%s does not end, though it was cancelled %s s ago", task.get_name(), HOOK_LIMIT)
+        if self._watching is not None:
+            await self._watching.aclose()
+        if self._end is not None:
+            self._end.cancel()
+        await self._end_of(self._hooks, HOOK_LIMIT + CUT_LIMIT)
+        await self._end_of(self.checks, HOOK_LIMIT)
+
+    async def _end_of(self, tasks: set[asyncio.Task[Any]], limit: float) -> None:
+        deadline = self.loop.time() + limit
+        while tasks and (left := deadline - self.loop.time()) > 0:
+            hurry = set() if self._hurried.done() else {self._hurried}
+            await asyncio.wait({*tasks, *hurry}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            if hurry and self._hurried.done():
+                deadline = min(deadline, self.loop.time() + HURRY_LIMIT)
+        for task in tasks:
+            log.error("%s does not end, though it was cancelled", task.get_name())
+
+
+def equipped(spec: Spec[Any], slots: Slots) -> Spec[Any]:
+    """The same for a child that has been given resources: in its ``metadata``, gpus also where CUDA looks for them."""
+    described = spec._asyncproc
+    given = {name: list(numbers) or amount for name, amount, numbers in slots}
+    changes: dict[str, Any] = {"metadata": {**described.options.get("metadata", {}), "resources": given}}
+    gpus = next((numbers for name, _, numbers in slots if name == "gpu"), ())
+    if gpus and described.kind in kinds.OS:
+        visible = {"CUDA_VISIBLE_DEVICES": ",".join(map(str, gpus))}
+        changes["env"] = {**visible, **described.options.get("env", {})}
+    return spec.with_options(**changes)
 
 
 def _is_probed(spec: Spec[Any]) -> bool:
@@ -414,10 +526,27 @@ def _judgement(place: Place, exit: Exit) -> bool:
 
 
 async def _bounded(answer: Any, what: str) -> None:
-    try:
-        async with asyncio.timeout(HOOK_LIMIT):
-            await answer
-    except TimeoutError:
+    task = asyncio.current_task()
+    assert task is not None
+    cuts: list[float] = []
+
+    def cut() -> None:  # told at once: one that does not listen may never end
         log.error("%s took more than %s s and was cut", what, HOOK_LIMIT)
+        cuts.append(HOOK_LIMIT)
+        task.cancel()
+
+    alarm = asyncio.get_running_loop().call_later(HOOK_LIMIT, cut)
+    try:
+        await answer
+    except asyncio.CancelledError:
+        if not cuts:
+            log.error("%s was cancelled", what)
+            raise
     except Exception:
         log.exception("%s failed", what)
+    finally:
+        alarm.cancel()
+
+
+def _raise(error: BaseException) -> None:
+    raise error

@@ -102,6 +102,21 @@ class Handle(Face, Generic[T_co]):
         return self._inner.exit
 
     @property
+    def failures(self) -> Sequence[Exit]:
+        """Of a node that was given up because it reached the limit of its restarts: the failures that counted, oldest first."""
+        return self._inner.failures
+
+    @property
+    def missed(self) -> Sequence[str]:
+        """The names of the resources that it waits for, in state WAITING; empty when it waits for none."""
+        return self._inner.missed
+
+    @property
+    def restart_at(self) -> float | None:
+        """When it will be started again, the manager's clock (seconds); None when it does not wait for that."""
+        return self._inner.restart_at
+
+    @property
     def spec(self) -> Spec[T_co]:
         """What it was made from."""
         return self._inner.spec
@@ -149,6 +164,8 @@ class Handle(Face, Generic[T_co]):
     signal = asked(AsyncHandle.signal)
     rejoin = asked(AsyncHandle.rejoin)
     restart = awaited(AsyncHandle.restart)
+    pause = awaited(AsyncHandle.pause)
+    resume = awaited(AsyncHandle.resume)
 
     # --- its streams ----------------------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from asyncproc.testing.await_point import AwaitPoint as AwaitPoint
     from asyncproc.testing.clock import FakeClock as FakeClock
     from asyncproc.testing.faults import FaultPoint as FaultPoint
     from asyncproc.testing.leaks import Leaks as Leaks
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from asyncproc.testing.scripted import ScriptedEngine as ScriptedEngine
 
 _HOMES = {
+    "AwaitPoint": "await_point",
     "FakeClock": "clock",
     "FaultPoint": "faults",
     "Leaks": "leaks",
@@ -26,7 +28,17 @@ _HOMES = {
     "ScriptedEngine": "scripted",
     "lost_update": "lost_updates",
 }
-__all__ = ["FakeClock", "FaultPoint", "Leaks", "LeaksFound", "LostUpdates", "ScriptedChild", "ScriptedEngine", "lost_update"]
+__all__ = [
+    "AwaitPoint",
+    "FakeClock",
+    "FaultPoint",
+    "Leaks",
+    "LeaksFound",
+    "LostUpdates",
+    "ScriptedChild",
+    "ScriptedEngine",
+    "lost_update",
+]
 
 
 def __getattr__(name: str) -> object:

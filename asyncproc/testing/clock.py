@@ -19,16 +19,29 @@ class FakeAlarm:
 
 
 class FakeClock:
-    """Stands where a manager's clock stands; ``advance`` makes the calls that are due, in order, each at its own time."""
+    """Stands where a manager's clock stands; ``advance`` makes the calls that are due, in order, each at its own time.
 
-    def __init__(self, start: float = 1000.0) -> None:
+    Args:
+        start: monotonic seconds. wall: seconds since the epoch.
+    """
+
+    def __init__(self, start: float = 1000.0, wall: float = 1_700_000_000.0) -> None:
         self._time = start
+        self._ahead = wall - start
         self._order = 0
         self._due: list[tuple[float, int, FakeAlarm]] = []
 
     def now(self) -> float:
         """Monotonic seconds."""
         return self._time
+
+    def wall(self) -> float:
+        """Seconds since the epoch."""
+        return self._time + self._ahead
+
+    def set_wall(self, seconds: float) -> None:
+        """Let the wall clock show this from now on, as when somebody sets it, or when the machine was suspended until then."""
+        self._ahead = seconds - self._time
 
     def call_at(self, when: float, call: Callable[..., object], *args: Any) -> FakeAlarm:
         """Call *call* when the clock has come to *when*."""

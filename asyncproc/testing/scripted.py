@@ -25,6 +25,7 @@ class ScriptedChild:
         self.spec = spec
         self.order = order
         self.rungs: list[Rung] = []
+        self.paused = False
         self.sent: list[object] = []
         self.ended = False
         self._watcher = watcher
@@ -67,6 +68,12 @@ class ScriptedChild:
 
     def signal(self, number: int) -> None:
         """Nobody is there to be signalled."""
+
+    def pause(self) -> None:
+        self.paused = True
+
+    def resume(self) -> None:
+        self.paused = False
 
     def abandon(self) -> None:
         self.end(Reason.LOST, killed=True)

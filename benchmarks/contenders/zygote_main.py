@@ -43,6 +43,11 @@ def echo(channel: socket.socket) -> None:
             return
 
 
+def report(path: str, channel: socket.socket) -> None:
+    """Write the own pid to a file, then wait to be killed."""
+    targets.report_and_sleep(path)
+
+
 def main(control_fd: int) -> None:
     """Serve requests until the parent closes the control socket."""
     control = socket.socket(fileno=control_fd)

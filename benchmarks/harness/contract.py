@@ -209,3 +209,47 @@ class RunsPrograms(Protocol):
     def run_program(self) -> float:
         """Run it once to its end and check its output; the seconds that count."""
         ...
+
+
+class KeepsAlive(Protocol):
+    """Supervises children: whoever is killed is replaced."""
+
+    async def keep(self, report: str, count: int) -> None:
+        """Start *count* children, each of which writes its pid and a newline to the file *report*, first of all, then waits."""
+        ...
+
+    async def prepare(self, pid: int) -> None:
+        """What is not to be timed of the next replacement: nothing, of a supervisor."""
+        ...
+
+    def replace(self, pid: int) -> None:
+        """Kill this child; of what is no supervisor: start another one."""
+        ...
+
+
+class RunsSupervisor(Protocol):
+    """Runs a supervisor of commands as a program of its own."""
+
+    def run_supervisor(self, count: int) -> int:
+        """Begin; the pid of the program, below which there will be *count* times `sleep`."""
+        ...
+
+
+class HoldsCrowds(Protocol):
+    """Keeps as many children as there can be, all of which echo."""
+
+    async def hold(self, count: int) -> list[int]:
+        """Start *count* children; their pids."""
+        ...
+
+    async def ask(self, question: bytes) -> list[bytes]:
+        """Send this to all of them; what they answer."""
+        ...
+
+    async def lose(self, pids: list[int]) -> list[int]:
+        """Kill these; the pids of those that have taken their places."""
+        ...
+
+    async def release(self) -> None:
+        """Stop them all the way a user would; return when all have ended."""
+        ...

@@ -16,6 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.observe.screen import Screen
+
 COMMAND = (sys.executable, "-m", "asyncproc")
 ROOT = Path(__file__).parents[2]
 PATIENCE = 20.0
@@ -102,3 +104,10 @@ class Terminal:
             self.process.wait()
         if self._ours >= 0:
             os.close(self._ours)
+
+
+def screen_of(terminal: Terminal) -> list[str]:
+    """The lines that stand on it now."""
+    screen = Screen()
+    screen.feed(terminal.raw)
+    return screen.text.rstrip("\n").split("\n")

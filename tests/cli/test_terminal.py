@@ -9,17 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.terminal import CTRL_C, Terminal, run
-from tests.observe.screen import Screen
+from tests.cli.terminal import CTRL_C, Terminal, run, screen_of
 
 PROGRAMS = Path(__file__).with_name("programs.py")
 pytestmark = pytest.mark.slow
-
-
-def screen_of(terminal: Terminal) -> list[str]:
-    screen = Screen()
-    screen.feed(terminal.raw)
-    return screen.text.rstrip("\n").split("\n")
 
 
 def test_nested_tree_is_drawn() -> None:
@@ -57,43 +50,6 @@ def test_running_node_shows_pid_and_memory() -> None:
         assert float(seconds) >= 0
         terminal.press(CTRL_C)
         assert terminal.wait() == 130
-
-
-def test_first_ctrl_c_stops_gracefully() -> None:
-    """Children clean up, who is waited for is named, and the code is 130."""
-    with Terminal("run", f"{PROGRAMS}:blocked") as terminal:
-        terminal.until("| blocked")
-        terminal.press(CTRL_C)
-        assert terminal.wait() == 130
-        assert "SIGINT: stopping, waiting for app/block" in terminal.text
-        assert "| cleaned up" in terminal.text
-        assert "app/sleep was stopped, asked by manager.stop(), by signal SIGTERM" in terminal.text
-        assert screen_of(terminal)[-1].startswith("stopped by SIGINT, ")
-
-
-def test_second_ctrl_c_kills() -> None:
-    """Also a child that ignores SIGTERM and whose grace has no end."""
-    with Terminal("run", f"{PROGRAMS}:deafest") as terminal:
-        terminal.until("| deaf")
-        terminal.press(CTRL_C)
-        terminal.until("waiting for app/deafest (once more kills)")
-        terminal.press(CTRL_C)
-        assert terminal.wait() == 130
-        assert "app/deafest was stopped, asked by manager.stop(), had to be killed, by signal SIGKILL" in terminal.text
-        assert screen_of(terminal)[-1].startswith("stopped by SIGINT, something had to be killed, ")
-
-
-def test_third_ctrl_c_exits() -> None:
-    """Whatever the program still does; the terminal needs no repair."""
-    with Terminal("run", f"{PROGRAMS}:program_deaf") as terminal:
-        terminal.until("deaf")
-        terminal.press(CTRL_C)
-        terminal.until("heard")
-        terminal.press(CTRL_C)
-        terminal.until("killing")
-        terminal.press(CTRL_C)
-        assert terminal.wait() == 130
-        assert "\x1b[?" not in terminal.raw
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])

@@ -47,6 +47,7 @@ def test_members_that_joined_end_together_before_the_others() -> None:
     tree.up("a", "b")
     tree.join(leaf("x", grace=4.0))
     tree.join(leaf("y", grace=3.0))
+    tree.up("x", "y")
     assert bound(tree) == pytest.approx(4.0 + 2.0 + 3 * REST)
 
 

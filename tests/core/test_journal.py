@@ -14,6 +14,7 @@ from asyncproc._core.supervision.action import Rung, Stop
 from asyncproc._core.supervision.event import (
     Acknowledged,
     Added,
+    Due,
     Exited,
     Forgotten,
     KillAsked,
@@ -25,7 +26,7 @@ from asyncproc._core.supervision.event import (
     Timer,
     TimerFired,
 )
-from asyncproc._core.supervision.plan import Kind, Ladder, Plan
+from asyncproc._core.supervision.plan import Kind, Ladder, Overlap, Plan
 
 if TYPE_CHECKING:
     from asyncproc._core.supervision.event import Event
@@ -47,6 +48,8 @@ PLAN = Plan("app", Kind.CONCURRENT, (Plan("a", ladder=Ladder.TASK, grace=None), 
         KillAsked(NODE, "manager.kill()"),
         TimerFired(NODE, 1, Timer.REAP, 4),
         Forgotten(NODE),
+        Added(NODE, None, Plan("app", overlap=Overlap.QUEUE, at_once=False)),
+        Due(NODE, 7),
     ],
 )
 def test_event_comes_back_as_it_was(event: Event) -> None:

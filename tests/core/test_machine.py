@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from signal import SIGKILL
 
 import pytest
@@ -41,6 +42,20 @@ class TestLeaf:
         assert tree.exited("app") == ["finish app finished"]
         assert tree.exit("app") == Exit("app", 1, Reason.FINISHED, pid=7, duration=3.0)
         assert tree["app"].pid is None
+
+    def test_leaf_says_when_it_is_killed(self) -> None:
+        """From the wish that it ends on, and the nearest wish counts; a group says nothing."""
+        tree = Tree(concurrent("app", leaf("a", grace=3.0)))
+        tree.run()
+        tree.spawn("a")
+        assert (tree["a"].deadline, tree["app"].deadline) == (inf, inf)
+        tree.now = 1.0
+        tree.stop("app")
+        assert (tree["a"].deadline, tree["app"].deadline) == (4.0, inf)
+        tree.stop("a", 2.0)
+        assert tree["a"].deadline == 3.0
+        tree.exited("a")
+        assert tree["a"].deadline == inf
 
     def test_leaf_that_ends_well_before_it_was_ready_counts_as_ready(self) -> None:
         """Ending well is as good as being ready."""
@@ -286,6 +301,27 @@ class TestLadder:
         assert tree.spawn("app") == ["kill app"]
         assert tree.waits == [("app", "reap", 3.0)]
 
+    @pytest.mark.parametrize("ladder", Ladder)
+    def test_what_does_not_come_to_exist_is_given_up_in_the_end(self, ladder: Ladder) -> None:
+        """R22: what makes it may be stuck, and a stop has its bound all the same."""
+        tree = Tree(leaf("app", ladder=ladder))
+        tree.run()
+        assert tree.stop() == []
+        assert tree.waits == [("app", "rung", 9.0)]
+        assert tree.stop(grace=2.0) == []
+        assert tree.waits == [("app", "rung", 6.0)]
+        assert tree.machine.stop_bound(tree.ids["app"]) == 5.0 + 4.0 + 1.0 + 0.5
+        assert tree.fires("app", Timer.RUNG, 6.0) == ["abandon app"]
+        assert tree.exited("app", Reason.LOST, killed=True) == ["finish app stopped"]
+        assert tree.spawn("app") == []
+
+    def test_what_does_not_come_to_exist_may_take_for_ever_without_a_grace(self) -> None:
+        """Nobody was promised an end."""
+        tree = Tree(leaf("app"))
+        tree.run()
+        assert tree.stop(grace=None) == []
+        assert tree.waits == []
+
     def test_stop_while_starting_uses_the_ladder(self) -> None:
         """A child that exists but is not ready is asked as any other."""
         tree = Tree(leaf("app"))
@@ -376,6 +412,14 @@ class TestExit:
         tree.fails("a")
         tree.fails("b")
         assert tree.exit("b").reason is reason
+
+    def test_sibling_that_could_not_be_started_is_a_cause_too(self) -> None:
+        """R28: a command as well; it never heard a signal."""
+        tree = Tree(concurrent("app", leaf("a", ladder=Ladder.COMMAND), leaf("b", ladder=Ladder.COMMAND)))
+        tree.run()
+        tree.exited("a", Reason.CRASHED, error=OSError(2, "not found"))
+        tree.exited("b", Reason.CRASHED, error=OSError(2, "not found"))
+        assert (tree.exit("a").reason, tree.exit("b").reason) == (Reason.CRASHED, Reason.CRASHED)
 
     def test_sibling_that_is_cut_off_is_stopped(self) -> None:
         """What cuts a child off is no Exception."""
@@ -846,7 +890,7 @@ class TestRequests:
         tree = Tree(concurrent("app", concurrent("g", leaf("a")), leaf("b")))
         tree.run()
         tree.fails("a")
-        with pytest.raises(StateError, match="node app/g/a: its group app is stopping"):
+        with pytest.raises(StateError, match="node app/g/a: app, which it is in, is stopping"):
             tree.run("a")
 
     def test_rounds_that_do_not_bind_need_a_concurrent(self) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from asyncproc import Backoff, Exec, Http, LogFile, LogLine, Port, Setup
+from asyncproc import Backoff, Exec, Http, LogFile, LogLine, Port, Schedule, Setup
 from asyncproc._core.options import EVERY, HONOURED, NOT_YET, ONLY_VALUE, option_faults, table
 
 WELL: dict[str, list[Any]] = {
@@ -22,7 +22,10 @@ WELL: dict[str, list[Any]] = {
     "max_output": [1], "on_failure": ["stop", "continue"], "limit": [None, 1],
     "setup": [None, Setup()], "loops": [0, 1, None], "join_in": [None, 0, 0.5], "retries": [0, 3],
     "restart": ["permanent", "transient", "temporary", bool], "backoff": [None, Backoff(), Backoff(0, 0, 1, None)],
-    "needs": [(), ["a", "b"], {"a"}], "essential": [True, False], "strategy": ["one_for_one", "one_for_all", "rest_for_one"],
+    "needs": [(), ["a", "b"], {"a"}], "essential": [True, False],
+    "resources": [{}, {"gpu": 1, "x": 0.5}],
+    "schedule": [None, 5, 0.5, "* * * * *", Schedule(every=1.0)], "watch": [(), ["a", Path("b")]],
+    "strategy": ["one_for_one", "one_for_all", "rest_for_one"],
     "intensity": [0, 3, None], "period": [0.5, 30], "at_limit": ["escalate", "stay", "pause"],
     "auto_shutdown": [None, "any", "all"],
     "user": [None, "nobody", 0], "group": [None, "nogroup", 65534], "trust": ["code", "data"],
@@ -46,7 +49,10 @@ BADLY: dict[str, list[Any]] = {
     "timeouts": [3, {"loop": 0}, {"loop": "x"}, {"body": 1.0}],
     "restart": ["always", True, None, 3],
     "backoff": [1.0, Backoff(-1), Backoff(cap=-1), Backoff(factor=0.5), Backoff(stable_after="x"), Backoff(jitter="half")],
-    "needs": ["a", 3, [1]], "essential": [1, None], "strategy": ["one_for_two", None], "intensity": [-1, 1.5, True],
+    "needs": ["a", 3, [1]], "essential": [1, None],
+    "resources": [3, {"": 1}, {"gpu": 0}, {"gpu": True}, {"x": float("inf")}],
+    "schedule": [0, -1, True, float("nan"), float("inf"), b"* * * * *", [1]], "watch": ["a", 3, [3], None],
+    "strategy": ["one_for_two", None], "intensity": [-1, 1.5, True],
     "period": [0, -1, "x", None], "at_limit": ["stop"], "auto_shutdown": ["first", True],
     "user": ["", -1, True, 1.5, "a\0"], "group": ["", -1, b"x"], "trust": [None, "none", True],
     "max_memory": [0, -1, True, "", "much", "1XB", 1.5],

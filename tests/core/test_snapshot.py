@@ -71,3 +71,12 @@ def test_spans_have_two_units_at_most(seconds: float, text: str) -> None:
     """Nobody wants the seconds of a day."""
     node = NodeSnapshot("app", "app", "process", State.RUNNING, since=seconds)
     assert Snapshot(node, 0.0).text() == f"app  running   {text}"
+
+
+def test_what_a_node_waits_for_is_told() -> None:
+    """The resources that it misses, and when it will be started again."""
+    waiting = NodeSnapshot("app/a", "a", "process", State.WAITING, missed=("gpu", "disk"))
+    resting = NodeSnapshot("app/b", "b", "process", State.BACKOFF, restart_in=90.0)
+    text = Snapshot(NodeSnapshot("app", "app", "concurrent", State.RUNNING, children=(waiting, resting)), 0.0).text()
+    assert "waiting   for gpu, disk" in text
+    assert "backoff   again in 1 min 30 s" in text

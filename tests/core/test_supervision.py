@@ -791,6 +791,15 @@ class TestByHand:
         assert tree.restart("a") == []
         assert tree.exited("a") == ["start a"]
 
+    def test_restart_of_a_group_that_is_being_stopped(self) -> None:
+        """All that is in it takes part again."""
+        tree = running(child("a"), child("b"))
+        assert tree.stop() == ["ask b"]
+        tree.restart("app")
+        assert tree.exited("b") == ["ask a"]
+        assert tree.exited("a") == ["start a"]
+        assert bring_up(tree) == ["a", "b"]
+
     def test_stop_of_one_that_is_to_come_back(self) -> None:
         """The later wish stands."""
         tree = running(child("a"), child("b"))
@@ -815,7 +824,7 @@ class TestByHand:
         """Nothing starts in it."""
         tree = running(child("a"), child("b"))
         tree.stop()
-        with pytest.raises(StateError, match="app is stopping"):
+        with pytest.raises(StateError, match="app, which it is in, is stopping"):
             tree.restart("a")
 
     def test_restart_of_a_whole_that_is_being_stopped(self) -> None:
@@ -848,6 +857,18 @@ class TestByHand:
         assert bring_down(tree, *tree.restart("app")) == ["b", "a"]
         assert bring_up(tree) == ["a", "b"]
         assert tree["app"].incarnation == 2
+
+    def test_restart_of_a_group_whose_rounds_do_not_bind(self) -> None:
+        """Its members begin their rounds anew; nobody is told of an end."""
+        tree = Tree(concurrent("app", leaf("a"), leaf("b")))
+        tree.run(rounds=2, binding=False)
+        tree.up("a")
+        tree.up("b")
+        assert tree.restart("app") == ["ask b", "ask a"]
+        assert tree.exited("a") == []
+        assert tree.exited("b") == ["start a", "start b"]
+        assert tree["a"].round == 1
+        assert tree.exited("a") == ["ready a", "start a"]
 
     def test_first_start_by_hand_that_fails_is_not_repeated(self) -> None:
         """Who asked is told; the supervisor goes on."""

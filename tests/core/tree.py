@@ -6,18 +6,33 @@ from signal import SIGTERM
 from typing import TYPE_CHECKING
 
 from asyncproc._core.exit import Exit, Reason
-from asyncproc._core.supervision.action import Abandon, Finish, Judge, Move, Ready, Start, Stop, Wait
+from asyncproc._core.supervision.action import (
+    Abandon,
+    AwaitDue,
+    Finish,
+    Judge,
+    Move,
+    Pause,
+    Ready,
+    Resume,
+    Start,
+    Stop,
+    Wait,
+)
 from asyncproc._core.supervision.event import (
     OWN,
     Acknowledged,
     Added,
+    Due,
     Exited,
     Forgotten,
     Judged,
     KillAsked,
     NodeId,
+    PauseAsked,
     Readied,
     RestartAsked,
+    ResumeAsked,
     RunAsked,
     Spawned,
     StopAsked,
@@ -53,10 +68,11 @@ def supervisor(name: str, *members: Plan, **options: object) -> Plan:
 class Tree:
     """A machine with a clock that is set by hand; nodes are named by their last names."""
 
-    def __init__(self, plan: Plan) -> None:
-        self.machine = TreeMachine()
+    def __init__(self, plan: Plan, resources: dict[str, float] | None = None) -> None:
+        self.machine = TreeMachine(resources)
         self.now = 0.0
         self.ids: dict[str, NodeId] = {}
+        self.tickets: dict[str, int] = {}
         self.actions: list[Action] = []
         self.add(plan, None)
 
@@ -76,7 +92,8 @@ class Tree:
         name = self[action.node].name
         match action:
             case Start():
-                return f"start {name}"
+                held = "".join(f" {resource}{list(numbers)}" for resource, _, numbers in action.slots)
+                return f"start {name}{held}"
             case Stop():
                 return f"{action.rung.value} {name}"
             case Abandon():
@@ -87,6 +104,13 @@ class Tree:
                 return f"finish {name} {action.exit.reason.value}"
             case Judge():
                 return f"judge {name}"
+            case AwaitDue():
+                self.tickets[name] = action.ticket
+                return ""
+            case Pause():
+                return f"pause {name}"
+            case Resume():
+                return f"resume {name}"
             case Move() | Wait():
                 return ""
 
@@ -153,8 +177,18 @@ class Tree:
         serial: int = node.serial  # type: ignore[attr-defined]  # the timer that was set last
         return self.tell(TimerFired(node.id, node.incarnation, timer, serial))
 
+    def pause(self, name: str) -> list[str]:
+        return self.tell(PauseAsked(self.ids[name]))
+
+    def resume(self, name: str) -> list[str]:
+        return self.tell(ResumeAsked(self.ids[name]))
+
     def judge(self, name: str, again: bool) -> list[str]:
         return self.tell(Judged(self.ids[name], self[name].incarnation, again))
+
+    def due(self, name: str) -> list[str]:
+        """The last due time that it asked for comes."""
+        return self.tell(Due(self.ids[name], self.tickets[name]))
 
     def restart(self, name: str) -> list[str]:
         return self.tell(RestartAsked(self.ids[name], "me"))

@@ -203,6 +203,19 @@ def test_ready_services(examples: Examples) -> None:
     assert err == ""
 
 
+def test_schedule_and_watch(examples: Examples) -> None:
+    """Runs come at their times, also after one that failed; a changed file restarts whoever watches it."""
+    out, err = examples.run(EXAMPLES / "schedule_and_watch.py")
+    assert re.search(r"^├─ nightly +waiting +again in \d+ ", out, re.M)
+    assert "nightly has run 1 time, and waits again" in out
+    assert re.search(r"^app/sample crashed, OSError: the sensor is busy, .*; it waits for its next time$", out, re.M)
+    assert re.search(r"^sample has run (\d) times, \1 samples$", out, re.M)
+    said = re.findall(r"^the service says (.*)$", out, re.M)
+    assert (said[0], said[-1]) == ("hello", "good morning")
+    assert re.search(r"2nd incarnation: app/service was stopped, asked by change of \S+/greeting.txt", out)
+    assert err == ""
+
+
 def test_supervisor(examples: Examples) -> None:
     """In order up, in reverse down; who comes back with whom; the web server never notices."""
     out, err = examples.run(EXAMPLES / "supervisor.py")

@@ -48,6 +48,18 @@ def _note(found: dict[str, list[int]], pid: int, comm: str) -> int:
     return pid
 
 
+def children_of(leaks: Leaks) -> dict[int, str]:
+    """Who bears the token and is no helper of this process."""
+    helpers = {pid for pids in helpers_of(os.getpid()).values() for pid in pids}
+    return {pid: what for pid, what in leaks.survivors().items() if pid not in helpers}
+
+
+def wait_stopped(pid: int) -> None:
+    """Wait until a process really stands still; no event tells that to who is not its parent."""
+    while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+        time.sleep(0.001)
+
+
 def wait_gone(leaks: Leaks, spared: Collection[int] = ()) -> dict[int, str]:
     """Wait for the end of every process that bears the token; who is left when patience is over."""
     deadline = time.monotonic() + PATIENCE
@@ -170,9 +182,12 @@ class Victim:
         for stream in (self.process.stdout, self.process.stderr):
             assert stream is not None
             stream.close()
-        for pid in self.leaks.survivors():
-            with suppress(ProcessLookupError):
-                os.kill(pid, 9)
+        deadline = time.monotonic() + PATIENCE
+        while (left := self.leaks.survivors()) and time.monotonic() < deadline:  # one may have forked meanwhile
+            for pid in left:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, 9)
+                wait_end(pid, deadline)
 
 
 class OrdinaryVictim(Victim):

@@ -17,7 +17,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from asyncproc import Command, Concurrent, Manager, Process
+from asyncproc import Command, Concurrent, Handle, Manager, Process, current
 from asyncproc.errors import StartFailed
 from asyncproc.testing import hostile
 from asyncproc.testing.faults import DIE, STOP, FaultPoint
@@ -27,7 +27,8 @@ PYTHON = (sys.executable, "-S", "-c")
 
 def deep() -> None:
     """A child that leaves daemons, ignores SIGTERM, and has a child of its own that does the same."""
-    os.posix_spawn(sys.executable, [*PYTHON, hostile.DAEMON], os.environ)
+    silent = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]  # "up" is the host's word
+    os.posix_spawn(sys.executable, [*PYTHON, hostile.DAEMON], os.environ, file_actions=silent)
     hostile.leave_daemon()
 
 
@@ -35,16 +36,18 @@ async def nested() -> None:
     async with Manager() as inner:
         await inner.start(Concurrent(Process(deep), Process(hostile.idle), Command("sleep", "1000")))
         print("inner", os.getpid(), flush=True)
+        await current().send("up")
         await asyncio.sleep(hostile.FOR_EVER)
 
 
-async def plant(manager: Manager) -> None:
-    """Start the tree, three deep."""
-    await manager.start(Process(nested))
+async def plant(manager: Manager) -> Handle[None]:
+    """Start the tree, three deep; the handle of the child that has a manager of its own."""
+    inner = await manager.start(Process(nested))
     await manager.start(Process(deep))
     await manager.start(Process(hostile.ignore_term))
     await manager.start(Command(*PYTHON, hostile.DAEMON))
     await manager.start(Command("sh", "-c", "setsid sleep 1000 & sleep 1000"))
+    return inner
 
 
 def leave_copy() -> None:
@@ -74,9 +77,9 @@ async def churns() -> None:
 
 
 async def stands() -> None:
-    """Stands still, and tells the pids below it that a test may want to kill."""
+    """Stands still when all of it does, and tells the pids below it that a test may want to kill."""
     async with Manager() as manager:
-        await plant(manager)
+        await (await plant(manager)).receive()
         print("up", flush=True)
         await asyncio.sleep(hostile.FOR_EVER)
 
@@ -91,10 +94,6 @@ async def ends(how: Callable[[], object]) -> None:
 
 def become_another() -> None:
     os.execvp("sleep", ["sleep", "1000"])
-
-
-def fail() -> None:
-    raise RuntimeError("the host fails")
 
 
 async def grows_in_threads() -> None:
@@ -155,9 +154,6 @@ HOSTS: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
     "stands": stands,
     "execs": partial(ends, become_another),
     "os_exits": partial(ends, partial(os._exit, 3)),
-    "forgets": partial(ends, int),
-    "sys_exits": partial(ends, partial(sys.exit, 3)),
-    "fails": partial(ends, fail),
     "grows_in_threads": grows_in_threads,
 }
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import sys
-import threading
 from contextlib import suppress
 from typing import Any
 
-from asyncproc import Command, Concurrent, Handle, Manager, Process, current
+from asyncproc import Command, Manager, Process, current
 from asyncproc.errors import StartFailed
 from asyncproc.testing import hostile
 
@@ -36,7 +34,6 @@ async def nested() -> None:
     async with Manager(launcher="portable") as inner:
         await inner.start(Process(hostile.idle))
         await inner.start(Command("sleep", "1000"))
-        print("inner", os.getpid(), flush=True)
         await current().send("up")
         await asyncio.Event().wait()
 
@@ -85,45 +82,7 @@ def fail() -> None:
     raise ValueError("its own")
 
 
-async def deaf() -> None:
-    """Ends of children whose statuses are taken by the host: what its manager makes of them."""
-    await _tell_ends()
-
-
-async def reaps() -> None:
-    """The same when the host reaps whatever ends, in a thread of its own."""
-
-    def reap() -> None:
-        while True:
-            with suppress(ChildProcessError):
-                os.waitid(os.P_ALL, 0, os.WEXITED)
-
-    threading.Thread(target=reap, daemon=True).start()
-    await _tell_ends()
-
-
-async def _tell_ends() -> None:
-    tree = Concurrent(
-        Process(hostile.return_it, 7, name="returns"),
-        Process(fail, name="fails"),
-        Process(os._exit, 0, name="dies"),
-        Command("true", name="command"),
-        ended=_tell,
-        on_failure="continue",
-    )
-    async with Manager(launcher="portable") as manager:
-        await manager.run(tree)
-
-
-def _tell(handle: Handle[Any]) -> None:
-    exit = handle.exit
-    assert exit is not None
-    print("end", handle.name, exit.reason.name, type(exit.error).__name__, flush=True)
-
-
 def main(name: str) -> None:
-    if name == "deaf":
-        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     factory = None
     if "uvloop" in sys.argv:
         import uvloop

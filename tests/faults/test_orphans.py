@@ -1,4 +1,7 @@
-"""Whatever ends a host or a helper, and whenever it does: nobody below lives on. Rows R1 to R9, R72, R75 and R76."""
+"""Whatever ends a host or a helper, and whenever it does: nobody below lives on. Rows R4, R72, R75 and R76.
+
+R1 to R3 and R5 to R9 stand in ``tests/requirements/test_death.py``.
+"""
 
 from __future__ import annotations
 
@@ -12,30 +15,25 @@ import pytest
 from asyncproc import Command, Concurrent, Manager, Process
 from asyncproc._core.exit import Reason
 from asyncproc.testing import hostile
-from asyncproc.testing.faults import DIE, STEPS, STOP, FaultPoint
+from asyncproc.testing.faults import STEPS, STOP, FaultPoint
 from asyncproc.testing.leaks import Leaks
-from tests.faults.harness import PATIENCE, Deaths, Victim, die_often, ended, helpers_of, wait_end
+from tests.faults.harness import PATIENCE, Victim, die_often, ended, helpers_of, wait_end
 
 pytestmark = pytest.mark.slow
 
 KINDS = {
-    "manager": 200,
-    "manager forks": 50,
     "manager deaf": 20,
-    "launcher": 50,
-    "launcher then": 50,
     "template then": 50,
     "warden": 50,
     "warden then": 50,
-    "launcher manager": 50,
 }
 """What is killed, and how often in a full run; "then" lets the host go on for a round before it is killed as well."""
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_death_at_a_random_moment_leaves_nobody(kind: str, record_property: pytest.FixtureRequest) -> None:
-    """R1, R5, R6, R8, R67: the host, a helper, or both are killed while a deep tree starts, stands or stops."""
-    deaths = die_often(kind, 12 if kind == "manager" else 5)
+    """R67 and the helpers that no row names: killed while a deep tree starts, stands or stops."""
+    deaths = die_often(kind, 5)
     assert not deaths.survivors, deaths
 
 
@@ -52,28 +50,14 @@ def test_many_deaths_leave_nobody_within_a_second(kind: str) -> None:
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
-@pytest.mark.parametrize("end", ["execs", "os_exits", "forgets", "sys_exits", "fails"])
+@pytest.mark.parametrize("end", ["forgets", "sys_exits", "fails"])
 def test_host_that_ends_without_closing_leaves_nobody(end: str, loop: str) -> None:
-    """R8, R9, R75, R76: another program in its place, `os._exit`, a forgotten manager, `sys.exit` or an error."""
+    """R75, R76: a forgotten manager, `sys.exit` or an error."""
     with Victim(end, loop) as victim:
         victim.until("up")
-        spared = {victim.pid} if end == "execs" else set()
-        assert not victim.survivors(spared)
-        if end == "execs":
-            assert victim.process.poll() is None
-            return
-        assert victim.process.returncode == {"os_exits": 3, "forgets": 0, "sys_exits": 3, "fails": 1}[end]
-        assert ("was not closed" in victim.errors()) is (end not in ("os_exits",)) or "PYTHONWARNINGS" not in os.environ
-
-
-@pytest.mark.parametrize("host", ["passing_thread", "grows_in_threads"])
-def test_thread_that_ends_takes_no_child_along(host: str) -> None:
-    """R7, R66: children that were started from short-lived threads, and helpers too, live on; then none outlives the host."""
-    with Victim(host, *(["thread"] if host == "grows_in_threads" else [])) as victim:
-        victim.until("up")
-        assert {"warden", "launcher", "template"} <= set(helpers_of(victim.pid))
-        victim.kill()
         assert not victim.survivors()
+        assert victim.process.returncode == {"forgets": 0, "sys_exits": 3, "fails": 1}[end]
+        assert "was not closed" in victim.errors() or "PYTHONWARNINGS" not in os.environ
 
 
 def test_death_of_the_middle_process_ends_the_inner_tree() -> None:
@@ -102,38 +86,7 @@ def _tree_below(pid: int) -> set[int]:
     return found
 
 
-# --- R2: between fork and exec, and everywhere else --------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("step", STEPS)
-def test_host_killed_at_a_step_of_a_start_leaves_nobody(step: str) -> None:
-    """R2: somebody is stopped at this step, there the host is killed."""
-    deaths = Deaths()
-    with Victim("stops_at", step) as victim:
-        victim.until("at")
-        with deaths.one(victim):
-            victim.kill()
-    assert not deaths.survivors
-
-
-# --- R3, R4: exact attribution -----------------------------------------------------------------------------------------
-
-
-@pytest.mark.both_loops
-async def test_daemon_ends_with_its_child_and_no_other_does() -> None:
-    """R3: a double fork, a session and an ignored SIGTERM do not save a daemon; one of a sibling is not touched."""
-    async with Manager(grace=0.1) as manager:
-        first = await manager.start(Process(hostile.leave_daemon, name="first"))
-        second = await manager.start(Process(hostile.leave_daemon, name="second"))
-        third = await manager.start(Command("sh", "-c", "setsid -f sleep 1000; echo up; sleep 1000", name="third"))
-        gone, spared = await first.receive(), await second.receive()
-        await first.stop()
-        assert not _lives(gone)
-        assert _lives(spared)
-        assert third.exit is None
-        await third.stop()
-        assert _lives(spared)
-    assert not _lives(spared)
+# --- what children leave behind ----------------------------------------------------------------------------------------
 
 
 async def test_daemon_of_a_child_that_ended_by_itself_is_swept() -> None:
@@ -241,23 +194,6 @@ async def test_many_losses_leave_no_descriptor(helper: str) -> None:
             for pid in helpers["template"] if helper == "template" else helpers["launcher"] + helpers["template"]:
                 await ended(pid)
     assert counts == [counts[0]] * 5
-
-
-@pytest.mark.parametrize("step", STEPS)
-async def test_death_at_a_step_fails_by_name_and_the_next_start_works(step: str) -> None:
-    """R2, R24: who dies at a step of a start takes that start along at most, and leaves nothing behind."""
-    with Leaks(), FaultPoint(step, DIE) as point:
-        async with Manager(spares=0, grace=0.5) as manager:
-            spec = Command("sleep", "1000") if "command" in step else Process(hostile.idle)
-            try:
-                handle = await manager.start(spec)
-            except Exception as error:
-                assert "lost" in str(error) or "signal" in str(error), error
-            else:
-                await handle.stop()
-            assert point.happened
-            assert await manager.run(Process(hostile.return_it, 7)) == 7
-            assert (await manager.run(Command("echo", "on"))).stdout == "on\n"
 
 
 @pytest.mark.parametrize("step", [step for step in STEPS if "child" not in step])

@@ -1,4 +1,4 @@
-"""What can go wrong while a child starts: each fails by its own name, at once, and leaves nothing. Rows R24 to R31."""
+"""What can go wrong while a child starts: each fails by its own name, at once, and leaves nothing. Rows R24, R25, R29, R30."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ from typing import Any
 
 import pytest
 
-from asyncproc import Command, Concurrent, Manager, Process, Sequential
+from asyncproc import Command, Manager, Process
 from asyncproc._core.exit import Exit, Reason
-from asyncproc._core.supervision.state import State
 from asyncproc._engines.local import REFILL_AFTER
 from asyncproc.errors import SpecError, StartFailed
 from asyncproc.testing import hostile
 from asyncproc.testing.faults import DIE, STOP, FaultPoint
 from asyncproc.testing.leaks import Leaks
-from tests.faults.harness import PATIENCE, descriptors_left, helpers_of, wait_end
+from tests.faults.harness import PATIENCE, children_of, descriptors_left, helpers_of, wait_end
 
 pytestmark = pytest.mark.slow
 
@@ -81,7 +80,7 @@ async def test_child_that_is_never_ready_runs_out_of_time(module: Any) -> None:
                 await manager.start(Process(module, start_timeout=0.2))
             assert failed.value.exit is not None
             assert failed.value.exit.reason is Reason.TIMED_OUT
-            assert not _children(leaks)
+            assert not children_of(leaks)
 
 
 async def test_child_that_is_stopped_before_it_is_ready_runs_out_of_time() -> None:
@@ -92,114 +91,7 @@ async def test_child_that_is_stopped_before_it_is_ready_runs_out_of_time() -> No
                 await manager.start(Process(hostile.idle, start_timeout=0.2))
             assert failed.value.exit is not None
             assert failed.value.exit.reason is Reason.TIMED_OUT
-            assert not _children(leaks)
-
-
-def _children(leaks: Leaks) -> dict[int, str]:
-    """Who bears the token and is no helper."""
-    found = leaks.survivors()
-    helpers = {pid for pids in helpers_of(os.getpid()).values() for pid in pids}
-    return {pid: what for pid, what in found.items() if pid not in helpers}
-
-
-# --- R26, R31 ----------------------------------------------------------------------------------------------------------
-
-
-async def _cancel_after(steps: int, awaited: Any) -> bool:
-    """Cancel *awaited* after so many turns of the loop; whether it was still at work."""
-    task = asyncio.ensure_future(awaited)
-    for _ in range(steps):
-        if task.done():
-            break
-        await asyncio.sleep(0)
-    task.cancel()
-    try:
-        await task
-    except asyncio.CancelledError:
-        return True
-    return False
-
-
-@pytest.mark.both_loops
-@pytest.mark.parametrize("kind", ["process", "command"])
-async def test_cancelled_start_leaves_nothing_of_that_child(kind: str) -> None:
-    """R26: after each number of turns of the loop: no process, no descriptor, and the name is free again."""
-    with Leaks() as leaks:
-        async with Manager(spares=0, grace=0.05) as manager:
-            await manager.run(Process(hostile.return_it, 1))
-            before = len(os.listdir("/proc/self/fd"))
-            for steps in [*range(12), 20, 50, 100, 200, 400]:
-                spec = Process(hostile.idle) if kind == "process" else Command("sleep", "1000")
-                if not await _cancel_after(steps, manager.start(spec, name=f"c{steps}")):
-                    await manager.stop()
-                assert not _children(leaks), steps
-                assert len(os.listdir("/proc/self/fd")) == before, steps
-
-
-@pytest.mark.parametrize("step", ["template is wanted", "child is wanted", "child is forked", "child knows its work"])
-async def test_start_cancelled_at_a_step_leaves_nothing(step: str) -> None:
-    """R26: cancelled exactly when somebody stands still at this step of the start."""
-    with Leaks() as leaks, FaultPoint(step, STOP) as point:
-        async with Manager(spares=0, grace=0.05) as manager:
-            task = asyncio.create_task(manager.start(Process(hostile.idle)))
-            await point.reached()
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
-            assert not _children(leaks)
-            assert await manager.run(Process(hostile.return_it, 7)) == 7
-
-
-async def test_stop_while_children_start_starts_nothing_later() -> None:
-    """R31: whatever has begun is ended, and what has not never does."""
-    with Leaks() as leaks:
-        async with Manager(spares=0, grace=0.05) as manager:
-            await manager.run(Process(hostile.return_it, 1))
-            for steps in (1, 2, 3, 5, 8, 13, 30, 100):
-                tree = Sequential(Process(hostile.idle, name="a"), Process(hostile.idle, name="b"), name=f"s{steps}")
-                group = asyncio.create_task(manager.start(tree))
-                for _ in range(steps):
-                    await asyncio.sleep(0)
-                await manager.stop()
-                await asyncio.gather(group, return_exceptions=True)
-                assert not _children(leaks), steps
-                states = {node.state for node in manager.nodes() if node.path.count("/")}
-                assert states <= {State.ENDED, State.CREATED}
-
-
-# --- R27, R28 ----------------------------------------------------------------------------------------------------------
-
-
-async def test_second_of_a_sequence_that_cannot_start_ends_it() -> None:
-    """R27: the error names the child, no later one was begun."""
-    begun: list[str] = []
-    async with Manager() as manager:
-        watched: Any = {"starting": lambda handle: begun.append(handle.name)}
-        tree = Sequential(
-            Command("true", name="first", **watched),
-            Command("/does/not/exist", name="second", **watched),
-            Command("true", name="third", **watched),
-        )
-        with pytest.raises(ExceptionGroup, match="sequential") as failed:
-            await manager.run(tree)
-        assert begun == ["first", "second"]
-        assert [type(error) for error in failed.value.exceptions] == [FileNotFoundError]
-
-
-async def test_five_that_cannot_start_give_five_causes() -> None:
-    """R28: all causes in one group; who had started is stopped."""
-    async with Manager(grace=0.5) as manager:
-        bad = [Command(f"/does/not/exist/{number}", name=f"bad{number}") for number in range(5)]
-        tree = Concurrent(*bad, Process(hostile.idle, name="good"), on_failure="continue")
-        group = await manager.start(tree)
-        exits = [await child.wait() for child in group.children[:5]]
-        assert {exit.error.filename for exit in exits} == {f"/does/not/exist/{number}" for number in range(5)}
-        await group.stop()
-        tree = Concurrent(*bad, Process(hostile.idle, name="good"))
-        with pytest.raises(ExceptionGroup) as failed:
-            await manager.run(tree)
-        assert failed.value.exceptions
-        assert all(isinstance(error, FileNotFoundError) for error in failed.value.exceptions)
+            assert not children_of(leaks)
 
 
 # --- R29: a table ------------------------------------------------------------------------------------------------------

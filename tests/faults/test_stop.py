@@ -1,6 +1,6 @@
 """Children and helpers that do not want to end, or end badly.
 
-Rows R11, R12, R17 to R20, R34, R47, R48, R55, R60, R80 and R81.
+Rows R34, R47, R48, R55, R60, R80 and R81.
 """
 
 from __future__ import annotations
@@ -9,155 +9,23 @@ import asyncio
 import gc
 import os
 import signal
-import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from asyncproc import Command, Concurrent, Manager, Process
+from asyncproc import Command, Manager, Process
 from asyncproc._core.exit import Reason
 from asyncproc.errors import ChannelBroken, ChildCrashed, DecodeError
 from asyncproc.testing import hostile
 from asyncproc.testing.leaks import Leaks
-from tests.faults.harness import Victim, ended, helpers_of
+from tests.faults.harness import Victim, ended, helpers_of, wait_stopped
 
 pytestmark = pytest.mark.slow
-
-# --- the ladder --------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.both_loops
-async def test_child_that_ignores_sigterm_is_killed_when_its_grace_is_over() -> None:
-    """R11: and the exit says so."""
-    async with Manager() as manager:
-        handle = await manager.start(Process(hostile.ignore_term, grace=0.3))
-        await handle.receive()
-        exit = await handle.stop()
-        assert exit.killed
-        assert exit.reason is Reason.STOPPED
-        assert exit.signal is signal.SIGKILL
-        assert exit.duration >= 0.3
-
-
-async def test_command_that_ignores_sigterm_is_killed_with_its_group(tmp_path: Path) -> None:
-    """R11: the shell's children too."""
-    deaf = tmp_path / "deaf"
-    os.mkfifo(deaf)
-    with Leaks() as leaks:
-        async with Manager(spares=0) as manager:
-            script = "trap '' TERM; echo > $0; sleep 1000 & sleep 1000"
-            handle = await manager.start(Command("sh", "-c", script, deaf, grace=0.2))
-            deaf.read_text()  # returns when the shell has written
-            exit = await handle.stop()
-            assert exit.killed
-            assert "sleep" not in str(leaks.survivors())
-
-
-@pytest.mark.parametrize("kind", ["process", "command"])
-async def test_stopped_child_hears_of_its_end_because_it_is_continued(kind: str) -> None:
-    """R12: SIGTERM alone would wait for ever; nobody has to be killed."""
-    async with Manager() as manager:
-        if kind == "process":
-            handle: Any = await manager.start(Process(hostile.stop_itself, grace=1.0))
-            await handle.receive()
-        else:
-            handle = await manager.start(Command("sleep", "1000", grace=5.0))
-            handle.signal("STOP")
-        _wait_stopped(handle.pid)
-        exit = await handle.stop()
-        assert not exit.killed
-        assert exit.reason is Reason.STOPPED
-
-
-def _wait_stopped(pid: int) -> None:
-    """Wait until it really stands still; no event tells that to who is not its parent."""
-    while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
-        time.sleep(0.001)
-
-
-async def test_ten_stops_at_once_are_one_ladder(tmp_path: Path) -> None:
-    """R17: all get the same exit, and the child gets one SIGTERM."""
-    counted = tmp_path / "terms"
-    async with Manager() as manager:
-        handle = await manager.start(Process(hostile.count_terms, str(counted), grace=0.6))
-        await handle.receive()
-        exits = await asyncio.gather(*(handle.stop() for _ in range(10)))
-        assert len({id(exit) for exit in exits}) == 1
-        assert exits[0].killed
-    assert counted.read_text() == "TERM\n"
-
-
-# --- cancellation ------------------------------------------------------------------------------------------------------
-
-
-def _hostile_tree() -> Concurrent:
-    return Concurrent(
-        Process(hostile.ignore_term, name="deaf", grace=0.05),
-        Process(hostile.leave_daemon, name="daemon", grace=0.05),
-        Command("sh", "-c", "setsid -f sleep 1000; trap '' TERM; sleep 1000", name="shell", grace=0.05),
-    )
-
-
-async def _after(turns: int, task: asyncio.Task[Any]) -> None:
-    for _ in range(turns):
-        if task.done():
-            return
-        await asyncio.sleep(0)
-
-
-@pytest.mark.both_loops
-@pytest.mark.parametrize("times", [1, 2])
-async def test_cancelled_run_leaves_nobody(times: int) -> None:
-    """R18 to R20: cancelled once or twice, after each number of turns: the cancellation comes out when the tree is empty."""
-    for turns in (0, 1, 2, 3, 4, 6, 9, 15, 40, 100, 300):
-        with Leaks() as leaks:
-            task = asyncio.create_task(Manager(_hostile_tree(), spares=0).run())
-            await _after(turns, task)
-            for _ in range(times):
-                task.cancel()
-                await asyncio.sleep(0)
-            with pytest.raises(asyncio.CancelledError):
-                await task
-            assert not leaks.survivors(), turns
-
-
-async def test_cancelled_close_leaves_nobody() -> None:
-    """R18: the close goes on to its end, then the cancellation is delivered."""
-    for turns in (1, 2, 3, 5, 8, 13, 50, 200):
-        with Leaks() as leaks:
-            manager = await Manager(spares=0).aopen()
-            await manager.start(_hostile_tree())
-            task = asyncio.create_task(manager.aclose())
-            await _after(turns, task)
-            task.cancel()
-            try:
-                await task
-            except asyncio.CancelledError:
-                pass
-            assert not leaks.survivors(), turns
-
-
-@pytest.mark.both_loops
-async def test_second_cancellation_kills() -> None:
-    """R19: a grace of an hour is not waited for."""
-    with Leaks() as leaks:
-        manager = await Manager(spares=0).aopen()
-        handle = await manager.start(Process(hostile.ignore_term, grace=3600.0))
-        await handle.receive()
-        task = asyncio.create_task(manager.aclose())
-        await asyncio.sleep(0)
-        for _ in range(2):
-            task.cancel()
-            await asyncio.sleep(0.01)
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        assert not leaks.survivors()
-        assert handle.exit is not None
-        assert handle.exit.killed
-
 
 # --- helpers that are stopped ------------------------------------------------------------------------------------------
 
@@ -170,6 +38,36 @@ async def test_stopped_helper_is_continued_for_a_start(helper: str) -> None:
         assert await manager.run(Process(hostile.return_it, 7)) == 7
         assert (await manager.run(Command("echo", "on"))).stdout == "on\n"
         assert handle.exit is None
+
+
+@pytest.mark.alone
+async def test_starved_helper_is_waited_for() -> None:
+    """One that gets no processor owes its answer for longer than a stopped one may: it is not killed, and loses nobody."""
+    async with Manager(spares=0) as manager:
+        sibling = await manager.start(Command("sleep", "1000"))
+        (launcher,) = helpers_of(os.getpid())["launcher"]
+        with _starving(launcher):
+            start = asyncio.ensure_future(manager.start(Command("sleep", "1000")))
+            await asyncio.wait([start], timeout=4.5)  # the time is the fault
+        assert (await start).pid
+        assert sibling.exit is None
+        assert helpers_of(os.getpid())["launcher"] == [launcher]
+
+
+@contextmanager
+def _starving(pid: int) -> Iterator[None]:
+    """The process has one processor, which others keep busy, and none of it as long as anybody else wants it."""
+    (processor, *_) = sorted(os.sched_getaffinity(0))
+    busy = f"import os; os.sched_setaffinity(0, [{processor}])\nwhile True: pass"
+    others = [subprocess.Popen([sys.executable, "-S", "-c", busy]) for _ in range(8)]
+    os.sched_setaffinity(pid, [processor])
+    os.sched_setscheduler(pid, os.SCHED_IDLE, os.sched_param(0))
+    try:
+        yield
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
 
 
 @pytest.mark.parametrize("helper", ["launcher", "template"])
@@ -210,7 +108,7 @@ async def _with_stopped(helper: str) -> AsyncIterator[tuple[Manager, Any]]:
         await manager.run(Process(hostile.return_it, 1))
         pid = helpers_of(os.getpid())[helper][0]
         os.kill(pid, signal.SIGSTOP)
-        _wait_stopped(pid)
+        wait_stopped(pid)
         yield manager, handle
 
 
@@ -291,25 +189,6 @@ async def test_child_that_becomes_another_program_is_still_ours() -> None:
         command = await manager.start(Command("sh", "-c", "exec sh -c 'exec sleep 1000'"))
         exit = await command.stop()
         assert exit.signal is signal.SIGTERM
-
-
-async def test_forked_copy_of_the_host_that_ends_disturbs_nobody() -> None:
-    """R8: a copy that drops everything and ends as an interpreter does takes nothing away from the host."""
-    async with Manager() as manager:
-        handle = await manager.start(Process(hostile.idle))
-        pid = os.fork()
-        if pid == 0:
-            try:
-                manager._root.abandon()  # type: ignore[union-attr]  # as its finaliser would
-                gc.collect()
-            finally:
-                os._exit(0)
-        await ended(pid)
-        assert os.waitpid(pid, 0)[1] == 0
-        assert handle.exit is None
-        assert await manager.run(Process(hostile.return_it, 7)) == 7
-        assert (await manager.run(Command("echo", "on"))).stdout == "on\n"
-        assert (await handle.stop()).reason is Reason.STOPPED
 
 
 # --- endurance ---------------------------------------------------------------------------------------------------------

@@ -188,7 +188,7 @@ async def test_defaults_by_keywords_of_the_class() -> None:
         assert (await handle, handle.name) == ("metered", "metered")
         handle = await manager.start(Slow(name="own"))
         assert await handle == "own"
-        assert manager.stop_bound is not None and manager.stop_bound >= 9.0
+        assert handle.spec._asyncproc.options["grace"] == 9.0
 
     class Wrong(Meter, nice=99):
         pass

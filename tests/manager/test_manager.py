@@ -496,6 +496,8 @@ async def test_a_report_says_who_ended_who_was_killed_and_who_is_left() -> None:
 async def test_stop_bound_is_the_longest_grace() -> None:
     """None as soon as one may take for ever."""
     async with Manager(grace=2.0) as manager:
+        assert manager.stop_bound == 0.0
+        await manager.start(Coroutine(until_cancelled))
         assert manager.stop_bound is not None and 2.0 <= manager.stop_bound < 5.0
         await manager.start(Coroutine(until_cancelled, grace=7.0))
         assert manager.stop_bound is not None and 7.0 <= manager.stop_bound < 10.0
@@ -583,3 +585,17 @@ async def test_a_failing_target_calls_ended_with_its_exit() -> None:
         handle = await manager.start(Process(fail, "oh", ended=lambda handle: exits.append(handle.exit)))
         assert await handle.wait() is exits[0]
         assert str(exits[0].error) == "oh"
+
+
+async def test_nothing_is_started_in_a_manager_that_closes() -> None:
+    """What came after the stop would be nobody's; who asks for it is told."""
+    ended = asyncio.Event()
+
+    async def start_another(handle: Any) -> None:
+        with pytest.raises(StateError, match="is being closed"):
+            await manager.start(Process(nothing))
+        ended.set()
+
+    async with Manager() as manager:
+        await manager.start(Process(until_told, ended=start_another))
+    assert ended.is_set()

@@ -1,205 +1,229 @@
-"""Supervisors as a user holds them, with real coroutines: what is started, scaled and restarted while other things go on."""
+"""Supervisors with real children: the rules of tests/core/test_supervision.py, seen from outside."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import os
+import signal
 
 import pytest
 
 from asyncproc import (
     Backoff,
-    Concurrent,
-    Coroutine,
+    Command,
     Group,
     Manager,
+    Process,
     RestartLimitReached,
+    SpecError,
     StartFailed,
     State,
     StateError,
     Supervisor,
-    UnknownNode,
+    current,
 )
+from tests.manager.targets import fail, nothing, until_told
 
-AT_ONCE = Backoff(0.0)
-
-
-async def forever() -> None:
-    await asyncio.Event().wait()
+QUICK = Backoff(0.0)
 
 
-async def boom() -> None:
-    raise ValueError("boom")
+def sleeper(name: str, **options: object) -> Command:
+    return Command("sleep", "600", name=name, **options)  # type: ignore[arg-type]  # any of its options
 
 
-async def slow_to_end() -> None:
-    try:
-        await asyncio.Event().wait()
-    finally:
-        await asyncio.sleep(0.1)
-
-
-async def falls_when(event: asyncio.Event) -> None:
-    await event.wait()
-    event.clear()
-    raise ValueError("fallen")
-
-
-def group(manager: Manager[Any], path: str = "app") -> Group:
-    found = manager.find(path)
+def group(manager: Manager[object]) -> Group:
+    found = manager.find("app")
     assert isinstance(found, Group)
     return found
 
 
-def states(manager: Manager[Any]) -> dict[str, str]:
-    return {node.name: node.state.value for node in manager.nodes("app/*")}
+def quits() -> int:
+    return os.getpid()
 
 
-async def test_nothing_starts_in_a_manager_that_is_being_closed() -> None:
-    """Whoever asks is told; the close has its end."""
-    manager = await Manager(Supervisor(Coroutine(slow_to_end, name="s"))).aopen()
-    top, member = group(manager), manager.find("app/s")
-    closing = asyncio.create_task(manager.aclose())
-    await member.wait_for(state=State.STOPPING)
-    for call in (manager.start(forever), top.restart(), member.restart(), top.start(forever), top.scale("s", 2)):
-        with pytest.raises(StateError, match=r"is being closed|is stopping"):
-            await call
-    with pytest.raises(StateError, match="is being closed"):
-        manager.add(forever)
-    await closing
-    assert top.state is State.ENDED
-
-
-async def test_stop_returns_though_somebody_starts_the_tree_again() -> None:
-    """What was there has ended; what came since is not its business."""
-    async with Manager(Supervisor(Coroutine(slow_to_end, name="s"))) as manager:
-        top, member = group(manager), manager.find("app/s")
-        stopping = asyncio.create_task(manager.stop())
-        await member.wait_for(state=State.STOPPING)
-        await top.restart()
-        assert (await stopping).ended == ("app/s",)
-        assert (top.state, member.state, member.incarnation) == (State.RUNNING, State.RUNNING, 2)
-
-
-async def test_start_below_a_supervisor_that_is_being_started_again_waits_for_it() -> None:
-    """It becomes a member, and is one: with the next restart it comes back."""
-    fall = asyncio.Event()
-    inner = Supervisor(Coroutine(falls_when, fall, name="a", backoff=AT_ONCE), name="inner", intensity=0)
-    async with Manager(Supervisor(inner, backoff=Backoff(0.1, jitter=None))) as manager:
-        nested = group(manager, "app/inner")
-        fall.set()
-        await nested.wait_for(state=State.BACKOFF)
-        joined = await nested.start(Coroutine(forever, name="x"))
-        assert (nested.state, nested.incarnation, joined.state) == (State.RUNNING, 2, State.RUNNING)
-        fall.set()
-        await nested.wait_for(incarnation=3)
-        await joined.wait_for(state=State.RUNNING, incarnation=2)
-
-
-async def test_start_below_a_supervisor_that_does_not_run_is_refused() -> None:
-    """Nobody would start it again. Below any other group it runs by itself."""
-    async with Manager() as manager:
-        ended = await manager.start(Supervisor(Coroutine(forever, name="a"), name="s"))
-        await ended.stop()
-        assert isinstance(ended, Group)
-        with pytest.raises(StateError, match=r"app/s: is ended; members can be started while it runs"):
-            await ended.start(forever)
-        plain = await manager.start(Concurrent(forever, name="c"))
-        await plain.stop()
-        assert isinstance(plain, Group)
-        assert (await plain.start(forever)).state is State.RUNNING
-
-
-async def test_member_whose_start_failed_is_none() -> None:
-    """Who started it has the error; nobody comes upon it later."""
-    fall = asyncio.Event()
-    async with Manager(Supervisor(Coroutine(falls_when, fall, name="a"), strategy="one_for_all", backoff=AT_ONCE)) as manager:
-        with pytest.raises(StartFailed, match="app/x") as caught:
-            await group(manager).start(Coroutine(boom, name="x", ready="call"))
-        assert isinstance(caught.value.__cause__, ValueError)
-        with pytest.raises(UnknownNode):
-            manager.find("app/x")
-        fall.set()
-        await manager.find("app/a").wait_for(state=State.RUNNING, incarnation=2)
-        assert states(manager) == {"a": "running"}
-
-
-async def test_scale_starts_planned_ones_again_that_have_ended() -> None:
-    """Their names are theirs; the others are not touched."""
-    async with Manager(Supervisor(Coroutine(forever, name="w", scale=3), Coroutine(forever, name="z"))) as manager:
-        await manager.find("app/w-2").stop()
-        await group(manager).scale("w", 4)
-        assert states(manager) == dict.fromkeys(["w-1", "w-2", "w-3", "z", "w-4"], "running")
-        assert [manager.find(f"app/{name}").incarnation for name in ("w-1", "w-2", "w-3", "w-4", "z")] == [1, 2, 1, 1, 1]
-        await group(manager).scale("w", 1)
-        assert states(manager) == {"w-1": "running", "z": "running"}
-
-
-async def test_rolling_restart_leaves_alone_what_is_gone_when_its_turn_comes() -> None:
-    """Removed meanwhile, or stopped by hand."""
-    async with Manager(Supervisor(Coroutine(slow_to_end, name="w", scale=3))) as manager:
-        restarts = asyncio.create_task(group(manager).rolling_restart())
-        await manager.find("app/w-1").wait_for(state=State.STOPPING)
-        await asyncio.gather(group(manager).remove("w-2"), manager.find("app/w-3").stop())
-        await restarts
-        assert states(manager) == {"w-1": "running", "w-3": "ended"}
-        assert manager.find("app/w-1").incarnation == 2
-
-
-async def test_planned_member_of_a_group_that_runs_is_not_removed() -> None:
-    """It is refused before it is stopped: the group's end is made of its own."""
-    async with Manager(Concurrent(Coroutine(forever, name="a"), Coroutine(forever, name="b"))) as manager:
+async def test_tree_that_is_a_supervisor_runs_while_its_manager_is_open() -> None:
+    """Ready when the block is entered, stopped in reverse when it is left; run() awaits its end."""
+    order: list[str] = []
+    app = Supervisor(*(sleeper(name, ended=lambda handle: order.append(handle.name)) for name in "abc"))
+    async with Manager(app) as manager:
+        assert {node.state for node in manager.nodes()} == {State.RUNNING}
         run = asyncio.create_task(manager.run())
-        await manager.find("app/b").wait_ready()
-        with pytest.raises(StateError, match=r"app/a: is planned"):
-            await group(manager).remove("a")
-        assert states(manager) == {"a": "running", "b": "running"}
-        await manager.stop()
-        await run
-        await group(manager).remove("a")
-        assert states(manager) == {"b": "ended"}
+        await asyncio.sleep(0)
+        report = await manager.stop()
+        assert report.ended == ("app/a", "app/b", "app/c")
+        results = await run
+        assert list(results.exits) == ["a", "b", "c"]
+    assert order == ["c", "b", "a"]
 
 
-async def test_time_of_the_next_start_can_be_seen_and_need_not_be_waited_for() -> None:
-    """In seconds of the loop's clock; a restart by hand is the next start."""
-    fall = asyncio.Event()
-    member = Coroutine(falls_when, fall, name="a", backoff=Backoff(60.0, cap=60.0, jitter=None))
-    async with Manager(Supervisor(member)) as manager:
-        handle = manager.find("app/a")
-        assert handle.statistics().restart_at is None
-        fall.set()
-        await handle.wait_for(state=State.BACKOFF)
-        at = handle.statistics().restart_at
-        assert at is not None and 55.0 < at - asyncio.get_running_loop().time() <= 60.0
-        await handle.restart()
-        assert (handle.state, handle.incarnation, handle.statistics().restart_at) == (State.RUNNING, 2, None)
+async def test_killed_member_comes_back_under_the_same_handle() -> None:
+    """A new incarnation, a new process; the others do not notice; statistics count it."""
+    async with Manager(Supervisor(sleeper("a"), sleeper("b"), backoff=QUICK)) as manager:
+        a, b = manager.find("a"), manager.find("b")
+        pids = a.pid, b.pid
+        os.kill(a.pid or 0, signal.SIGKILL)
+        await a.wait_for(incarnation=2, state=State.RUNNING)
+        assert a.pid != pids[0]
+        assert (b.pid, b.incarnation) == (pids[1], 1)
+        assert a.exit is not None
+        assert a.exit.signal is signal.SIGKILL
+        assert a.statistics().restarts == 1
 
 
-async def test_supervisor_whose_essential_member_was_forgotten_still_says_that_it_failed() -> None:
-    """What that one failed by is gone with it."""
-    fall = asyncio.Event()
-    members = (Coroutine(falls_when, fall, name="job", essential=True, restart="temporary"), Coroutine(forever, name="b"))
+async def test_delay_is_visible_and_can_be_skipped() -> None:
+    """BACKOFF, with the time of the next start; restart() does not wait for it."""
+    backoff = Backoff(600.0, 600.0, jitter=None)
+    async with Manager(Supervisor(sleeper("a"), backoff=backoff)) as manager:
+        a = manager.find("a")
+        a.signal("KILL")
+        await a.wait_for(state=State.BACKOFF)
+        assert a.restart_at is not None
+        assert 590 < a.restart_at - asyncio.get_running_loop().time() <= 600
+        assert "again in" in manager.tree().text()
+        await a.restart()
+        assert (a.state, a.incarnation, a.restart_at) == (State.RUNNING, 2, None)
+
+
+async def test_predicate_is_given_the_exit() -> None:
+    """It says of each whether the node comes back; one that raises is logged, and failures are repeated."""
+    seen: list[int | None] = []
+
+    def until_third(exit: object) -> bool:
+        seen.append(exit.code)  # type: ignore[attr-defined]  # an Exit
+        return len(seen) < 3
+
     async with Manager() as manager:
-        top = await manager.start(Supervisor(*members, name="s"))
-        fall.set()
-        assert not (await top.wait()).ok
-        assert isinstance(top, Group)
-        await top.remove("job")
-        with pytest.raises(ExceptionGroup, match="app/s"):
-            await top
+        handle = await manager.start(Command("sh", "-c", "exit 7", restart=until_third, backoff=None))
+        assert (await handle.wait()).code == 7
+    assert seen == [7, 7, 7]
 
 
-async def test_awaiting_a_member_and_its_supervisor_gives_each_its_own_limit_error() -> None:
-    """With the failures, and the last one as the cause; the same whoever asks, and whenever."""
-    fall = asyncio.Event()
-    fall.set()
+async def test_limit_ends_the_supervisor_with_its_failures() -> None:
+    """RestartLimitReached from run() and from the member's handle, with the exits that counted."""
     async with Manager() as manager:
-        top = await manager.start(Supervisor(Coroutine(falls_when, fall, name="a"), name="s", intensity=1, backoff=AT_ONCE))
-        member = manager.find("app/s/a")
-        await member.wait_for(incarnation=2)
-        fall.set()
-        for handle in (member, top, member):
-            with pytest.raises(RestartLimitReached, match=f"{handle.path}: 2 failures within 30 s") as caught:
-                await handle
-            assert [exit.incarnation for exit in caught.value.exits] == [1, 2]
-            assert repr(caught.value.__cause__) == "ValueError('fallen')"
+        app = await manager.start(Supervisor(sleeper("other"), Process(fail, "boom", name="bad"), intensity=2, backoff=QUICK))
+        with pytest.raises(RestartLimitReached, match="3 failures within 30 s, and 2 are allowed") as caught:
+            await app
+        assert [exit.incarnation for exit in caught.value.exits] == [1, 2, 3]
+        assert isinstance(caught.value.__cause__, ValueError)
+        bad = manager.find("supervisor/bad")
+        assert [exit.incarnation for exit in bad.failures] == [1, 2, 3]
+        with pytest.raises(RestartLimitReached):
+            await bad
+        other = manager.find("supervisor/other")
+        assert other.exit is not None
+        assert other.exit.asked_by == "failure of app/supervisor/bad"
+
+
+async def test_start_that_fails_undoes_what_was_started() -> None:
+    """StartFailed names the member, its cause is the member's; the manager is closed, nobody is left."""
+    manager = Manager(Supervisor(sleeper("a"), Command("no such program", name="b"), sleeper("c")))
+    with pytest.raises(StartFailed, match="app/b") as caught:
+        async with manager:
+            pass
+    assert isinstance(caught.value.__cause__, FileNotFoundError)
+    assert manager.find("c").incarnation == 0
+    with pytest.raises(StartFailed, match="app/b"):
+        await manager.run()
+
+
+async def test_essential_member_gives_the_run_its_outcome() -> None:
+    """Its good end ends all well; its failure is raised as it is."""
+    job = Process(quits, essential=True, restart="transient", name="job")
+    results = await Manager(Supervisor(sleeper("a"), job)).run()
+    assert isinstance(results["job"], int)
+    bad = Process(fail, "boom", essential=True, restart="temporary", name="job")
+    with pytest.raises(ValueError, match="boom"):
+        await Manager(Supervisor(sleeper("a"), bad)).run()
+
+
+async def test_children_can_join_scale_and_go_while_it_runs() -> None:
+    """Those that joined are members; nobody else is touched."""
+    async with Manager(Supervisor(sleeper("a"), sleeper("w", scale=2), backoff=QUICK)) as manager:
+        app = group(manager)
+        pids = {node.name: node.pid for node in manager.nodes("app/*")}
+        joined = await app.start(sleeper("x"))
+        joined.signal("KILL")
+        await joined.wait_for(incarnation=2, state=State.RUNNING)
+        await app.scale("w", 4)
+        assert [node.name for node in manager.nodes("app/*")] == ["a", "w-1", "w-2", "x", "w-3", "w-4"]
+        await app.scale("w", 1)
+        await app.remove("x")
+        assert {node.name: node.pid for node in manager.nodes("app/*")} == {name: pids[name] for name in ("a", "w-1")}
+        with pytest.raises(StateError, match="no child 'x'"):
+            await app.remove("x")
+
+
+async def test_rolling_restart_replaces_all_a_few_at_a_time() -> None:
+    """Each when the one before it is ready."""
+    async with Manager(Supervisor(sleeper("w", scale=4))) as manager:
+        app = group(manager)
+        least = 4
+
+        def count(moved: object) -> None:
+            nonlocal least
+            least = min(least, sum(node.state is State.RUNNING for node in manager.nodes("app/*")))
+
+        app._supervisor.subscribers.append(count)
+        await app.rolling_restart(limit=2)
+        assert {node.incarnation for node in manager.nodes("app/*")} == {2}
+        assert least == 2
+
+
+async def test_start_waits_for_a_slot_in_order_of_calls() -> None:
+    """The limit is for those that joined; it can be raised."""
+    async with Manager(Supervisor(sleeper("a"), limit=1)) as manager:
+        app = group(manager)
+        first = await app.start(sleeper("x"))
+        starts = [asyncio.create_task(app.start(sleeper(name))) for name in ("y", "z")]
+        for _ in range(5):  # each asks the machine in its first turn
+            await asyncio.sleep(0)
+        assert [manager.find(name).state for name in ("y", "z")] == [State.WAITING, State.WAITING]
+        await first.stop()
+        assert (await starts[0]).name == "y"
+        assert manager.find("z").state is State.WAITING
+        app.limit = 2
+        assert (await starts[1]).state is State.RUNNING
+
+
+async def test_node_of_its_own_below_a_supervisor_is_no_member() -> None:
+    """What the manager starts ends when it ends; needs and essential are for members."""
+    async with Manager(Supervisor(sleeper("a"))) as manager:
+        assert await manager.run(Process(nothing)) is None
+        handle = await manager.start(Process(until_told))
+        await handle.stop()
+        with pytest.raises(SpecError, match="is for members of a Supervisor"):
+            await manager.start(Process(nothing, needs=["a"]))
+        with pytest.raises(SpecError, match="is no sibling"):
+            await group(manager).start(Process(nothing, needs=["b"]))
+
+
+WRONG = {
+    "a circle": (lambda: [sleeper("a", needs=["b"]), sleeper("b", needs=["a"])], "needs is a circle"),
+    "an unknown need": (lambda: [sleeper("a", needs=["c"])], "is no sibling; there are a"),
+    "an unknown restart": (lambda: [sleeper("a", restart="always")], "must be one of 'permanent'"),
+    "one name twice": (lambda: [sleeper("a"), sleeper("a")], "is given to two members"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_wrong_supervisors_are_refused_when_they_are_made(what: str) -> None:
+    """Nothing has started by then."""
+    members, rule = WRONG[what]
+    with pytest.raises(SpecError, match=rule):
+        Supervisor(*members())
+
+
+async def test_messages_reach_the_next_incarnation() -> None:
+    """The handle stays; what is sent while nobody is there waits."""
+    async with Manager() as manager:
+        echo = await manager.start(Process(echo_once, restart="permanent", backoff=None, name="echo"))
+        await echo.send(1)
+        assert await echo.receive() == (1, 1)
+        await echo.wait_for(incarnation=2)  # what was sent to one that ends before it has taken it is lost with it
+        await echo.send(2)
+        assert await echo.receive() == (2, 2)
+
+
+async def echo_once() -> None:
+    await current().send((await current().receive(), current().incarnation))

@@ -111,6 +111,10 @@ def wrong_lives() -> None:
     asyncproc.Port("80")  # type: ignore[arg-type]  # no number
     asyncproc.Port(80, "127.0.0.1", 2.0)  # type: ignore[call-arg]  # by name only
     asyncproc.Exec("true", interval="1")  # type: ignore[arg-type]  # no number
+    Process(digest, "a", schedule=[5])  # type: ignore[call-overload]  # no schedule
+    Command("x", watch=3)  # type: ignore[arg-type]  # no sequence
+    asyncproc.Schedule(5.0, overlap="wait")  # type: ignore[arg-type]  # no such word
+    asyncproc.Schedule(5.0, None, "skip")  # type: ignore[call-arg]  # by name only
     Thread(digest, "a", timeouts=3)  # type: ignore[call-overload]  # no mapping
 
 

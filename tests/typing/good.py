@@ -7,6 +7,7 @@ import asyncio
 import functools
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, assert_type
 
 import asyncproc
@@ -34,6 +35,7 @@ from asyncproc import (
     Port,
     Process,
     Results,
+    Schedule,
     Sequential,
     Setup,
     Snapshot,
@@ -413,6 +415,14 @@ async def lives() -> None:
         held = manager.add(ui, hold=True)
         assert_type(held, Handle[bytes])
         await held.restart()
+
+
+# --- schedules and files ---
+def recurring() -> None:
+    Process(fetch, schedule=5, watch=["src", Path("pyproject.toml")])
+    Command("backup", schedule="30 4 * * *")
+    Concurrent(fetch, schedule=Schedule(cron="@daily", overlap="queue", misfire="once", jitter=60.0), watch=())
+    assert_type(Schedule(5.0).every, float | None)
 
 
 # --- output ---

@@ -20,12 +20,17 @@ class Rung(Enum):
     KILL = "kill"  # SIGKILL to the group, then to the tree
 
 
+Slots: TypeAlias = "tuple[tuple[str, float, tuple[int, ...]], ...]"
+"""What a node holds of resources: name, amount, and the numbers of its slots, of those that have numbers."""
+
+
 class Start(Value):
     """Make the leaf. Ends in Spawned (then Readied, Exited) or at once in Exited."""
 
     node: NodeId
     incarnation: int
     round: int
+    slots: Slots = ()
 
 
 class Stop(Value):
@@ -34,6 +39,20 @@ class Stop(Value):
     node: NodeId
     incarnation: int
     rung: Rung
+
+
+class Pause(Value):
+    """Let the leaf stand still. Takes no time."""
+
+    node: NodeId
+    incarnation: int
+
+
+class Resume(Value):
+    """Let the leaf go on. Takes no time."""
+
+    node: NodeId
+    incarnation: int
 
 
 class Abandon(Value):
@@ -56,6 +75,16 @@ class Wait(Value):
     serial: int
     at: float
     latest: float | None = None
+
+
+class AwaitDue(Value):
+    """Tell when the next time has come at which the node is to run by its schedule. Ends in one Due, however much later.
+
+    One with a later *ticket* takes its place; nobody waits any more once the node has ended.
+    """
+
+    node: NodeId
+    ticket: int
 
 
 class Judge(Value):
@@ -91,4 +120,4 @@ class Finish(Value):
     exit: Exit
 
 
-Action: TypeAlias = Start | Stop | Abandon | Wait | Judge | Move | Ready | Finish
+Action: TypeAlias = Start | Stop | Pause | Resume | Abandon | Wait | AwaitDue | Judge | Move | Ready | Finish

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from asyncproc._core.supervision.ladder import REAP_SECONDS
-from asyncproc._core.supervision.record import Group, Supervised
+from asyncproc._core.supervision.ladder import MAKE_SECONDS, REAP_SECONDS
+from asyncproc._core.supervision.record import Group, Leaf, Supervised
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,7 +28,8 @@ def stop_bound(node: Node) -> float | None:
     below = _longest(stop_bound(child) for child in node.below())
     if node.finished:
         return below
-    own = None if node.plan.grace is None else node.plan.grace + REAP_SECONDS + SWEEP_SECONDS
+    making = MAKE_SECONDS if isinstance(node, Leaf) and node.live and not node.spawned else 0.0
+    own = None if node.plan.grace is None else node.plan.grace + making + REAP_SECONDS + SWEEP_SECONDS
     return _longest([own, below])
 
 

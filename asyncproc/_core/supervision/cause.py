@@ -91,8 +91,9 @@ def classed(raw: Exit, cause: Cause | None, descent: Descent | None, ladder: Lad
 def _fails_on_its_own(raw: Exit, cause: Cause, ladder: Ladder) -> bool:
     """Whether a leaf that is stopped only because of another's failure has one of its own, as in a task group.
 
-    What cuts a child off (CancelledError, Stopping) is no Exception; a command's code after its signal says nothing.
+    What cuts a child off (CancelledError, Stopping) is no Exception; a command's code after its signal says nothing, but one
+    that could not be started never heard a signal.
     """
-    if cause.asked or cause.reason is not Reason.STOPPED or ladder is Ladder.COMMAND:
+    if cause.asked or cause.reason is not Reason.STOPPED or (ladder is Ladder.COMMAND and raw.pid is not None):
         return False
     return raw.reason is Reason.CRASHED and isinstance(raw.error, Exception)

@@ -116,14 +116,34 @@ class Judged(Value):
     again: bool
 
 
+class Due(Value):
+    """A time has come at which the node is to run by its schedule."""
+
+    node: NodeId
+    ticket: int
+
+
 class RestartAsked(Value):
     """Somebody wants a new incarnation of the node: one that lives is ended first, one that waits for its time need not.
 
-    It counts for no limit. A node that has ended, and whose supervisor runs, takes part in it again; any other runs by itself.
+    One that rests until its next due time need not either. It counts for no limit. A node that has ended, and whose supervisor
+    runs, takes part in it again; any other runs by itself.
     """
 
     node: NodeId
     by: str
+
+
+class PauseAsked(Value):
+    """Somebody wants what runs in the subtree to stand still; what starts there meanwhile does so once it is ready."""
+
+    node: NodeId
+
+
+class ResumeAsked(Value):
+    """Somebody wants the paused subtree to go on."""
+
+    node: NodeId
 
 
 class LimitSet(Value):
@@ -176,6 +196,8 @@ Event: TypeAlias = (
     Added
     | RunAsked
     | RestartAsked
+    | PauseAsked
+    | ResumeAsked
     | LimitSet
     | StopAsked
     | KillAsked
@@ -187,6 +209,7 @@ Event: TypeAlias = (
     | Condemned
     | Exited
     | Judged
+    | Due
     | TimerFired
     | Forgotten
 )

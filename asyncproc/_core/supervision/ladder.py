@@ -3,7 +3,7 @@
 The ladder has five steps: FINISH, ASK, TERM, KILL, and giving up. Which of them a leaf gets depends on what it is
 (:class:`~asyncproc._core.supervision.plan.Ladder`) and on its deadline. A second wish can only bring the deadline
 nearer: whoever asked first was promised an end by then. Time counts from the wish, not from the first rung taken,
-because a leaf that is still being made cannot take any.
+because a leaf that is still being made cannot take any: it is given up when it does not come to exist for long.
 """
 
 from __future__ import annotations
@@ -26,6 +26,10 @@ TERM_SECONDS = 1.0
 
 REAP_SECONDS = 1.0
 """So long after KILL the end may take to be reported."""
+
+
+MAKE_SECONDS = 4.0
+"""So long after its deadline one may take that is still being made: a helper that is stuck has been found out by then."""
 
 
 class Descent:
@@ -63,6 +67,11 @@ class Descent:
         self._acknowledged = False
         self._reap_at = inf
 
+    @property
+    def deadline(self) -> float:
+        """When it is killed, or given up; ``inf`` without end."""
+        return self._deadline
+
     def press(self, grace: float | None, plan: Plan, now: float) -> None:
         """Take in one more wish that the leaf ends within *grace* (see StopAsked); it never loosens an earlier one."""
         if grace is None:
@@ -78,11 +87,15 @@ class Descent:
         """The leaf has heard the message."""
         self._acknowledged = True
 
-    def climb(self, now: float) -> list[Rung | None]:
-        """Take every step that is due, None for giving up, and set *due* to the time of the next."""
+    def climb(self, now: float, made: bool) -> list[Rung | None]:
+        """Take every step that is due, None for giving up, and set *due* to the time of the next.
+
+        Args:
+            made: whether the leaf is there yet, to take any step but the last.
+        """
         taken: list[Rung | None] = []
         while True:
-            self.due, step = self._next(now)
+            self.due, step = self._next(now) if made else (inf if self.given_up else self._deadline + MAKE_SECONDS, None)
             if self.due > now:
                 return taken
             taken.append(step)

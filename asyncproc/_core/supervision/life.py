@@ -23,48 +23,56 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from asyncproc._core.exit import Exit, Reason
-from asyncproc._core.supervision.action import Abandon, Finish, Move, Ready, Rung, Start, Stop, Wait
+from asyncproc._core.supervision.action import Abandon, Finish, Move, Pause, Ready, Resume, Rung, Start, Stop, Wait
 from asyncproc._core.supervision.cause import Cause, classed, end_of, failure_of, restart_asked, shutdown_by
 from asyncproc._core.supervision.event import Timer
 from asyncproc._core.supervision.ladder import Descent
 from asyncproc._core.supervision.order import departed, enlist, let_go, may_enter, turn
-from asyncproc._core.supervision.plan import AtLimit, Kind, Restart
+from asyncproc._core.supervision.plan import AtLimit, Kind, Ladder
 from asyncproc._core.supervision.record import Group, Leaf, Supervised
 from asyncproc._core.supervision.restart import comes_back
 from asyncproc._core.supervision.restart import verdict as verdict_of
+from asyncproc._core.supervision.rhythm import keep_time, rests_first
 from asyncproc._core.supervision.state import MOVES, State
 from asyncproc._core.value import replaced
 from asyncproc.errors import InternalError
 
 if TYPE_CHECKING:
-    from asyncproc._core.supervision.action import Action
+    from asyncproc._core.supervision.action import Action, Slots
     from asyncproc._core.supervision.cause import Ending
     from asyncproc._core.supervision.record import Course, Gate, Node
+    from asyncproc._core.supervision.tokens import Tokens
 
 
 class Life:
     """All changes of nodes. What they make necessary is gathered in *actions*.
 
     Attributes:
-        now: the time of the present event. events: how many there were.
+        now: the time of the present event. events: how many there were. tickets: how many due times were asked for.
         actions: what it has led to so far, in order.
     """
 
-    __slots__ = ("actions", "events", "now")
+    __slots__ = ("actions", "events", "now", "tickets", "tokens")
 
-    def __init__(self) -> None:
+    def __init__(self, tokens: Tokens) -> None:
+        self.tokens = tokens
         self.now = 0.0
         self.events = 0
+        self.tickets = 0
         self.actions: list[Action] = []
 
     # Beginning.
 
     def admit(self, node: Node) -> bool:
-        """Let it begin, or wait in line; whether it has begun."""
+        """Let it begin, or wait in line or for its time; whether it has begun."""
+        return not rests_first(self, node) and self.enter(node)
+
+    def enter(self, node: Node) -> bool:
+        """The same when its time has come."""
         gate = _gate_of(node)
         if gate is None or (gate.open and not gate.waiting):
             self._begin(node, gate)
-            return True
+            return node.state is not State.WAITING  # it may have to wait once more, for what it needs
         self.await_turn(node)
         gate.waiting[node.id] = node
         node.gate = gate
@@ -98,25 +106,36 @@ class Life:
         self.begin_again(node)
 
     def begin_again(self, node: Node) -> None:
-        """A new incarnation of one that is past its gate."""
+        """A new incarnation of one that is past its gate; when there is not what it needs, as soon as there is."""
+        if node.plan.resources and not self.tokens.grant(node):
+            self.await_turn(node)
+            self.settle(node)
+            return
         node.incarnation += 1
         node.round = _course(node).round
-        node.begun, node.born = self.now, self.events
+        node.begun, node.born, node.stood = self.now, self.events, 0.0
         node.ready, node.finished, node.cause, node.spent = False, False, None, ()
         self.move(node, State.STARTING)
-        if node.plan.timeout is not None:
-            self.wait(node, Timer.TIMEOUT, self.now + node.plan.timeout)
+        if node.rhythm is not None and not node.rhythm.ticket:
+            keep_time(self, node, node.rhythm)
+        for timer, at in node.limits():
+            self.wait(node, timer, at)
         if isinstance(node, Group):
             self._open(node)
         else:
             self._start(node)
 
     def _start(self, leaf: Node) -> None:
-        self.actions.append(Start(leaf.id, leaf.incarnation, leaf.round))
-        if leaf.plan.join_in is not None:
-            self.wait(leaf, Timer.JOIN, self.now + leaf.plan.join_in)
+        self.actions.append(Start(leaf.id, leaf.incarnation, leaf.round, self._slots_of(leaf)))
         if not leaf.plan.held:
             self.release(leaf)
+
+    def _slots_of(self, leaf: Node) -> Slots:
+        """Of what it holds, and the groups that it is in."""
+        if not self.tokens.in_use:
+            return ()
+        held = [slots for node in (leaf, *leaf.ancestors()) for slots in self.tokens.held_by(node)]
+        return tuple({name: (name, amount, numbers) for name, amount, numbers in reversed(held)}.values())
 
     def release(self, leaf: Node) -> None:
         """Its start takes its own time now, and nobody else's."""
@@ -128,6 +147,8 @@ class Life:
         group.pending = len(members) + 1  # the one is this opening
         group.unready = 1
         for member in members:
+            if member.course is not group.course and member.course is not None:
+                member.course.round, member.course.closing = 1, False  # its rounds begin with the group's incarnation
             member.awaited, member.proven, member.failures, member.history = True, False, 0, ()
         if isinstance(group, Supervised):
             self._line_up(group, members)
@@ -135,7 +156,7 @@ class Life:
             for member in members:
                 group.unready += 1
                 if not self.admit(member):
-                    self._settle(member)
+                    self.settle(member)
         self._one_readier(group)
         self._one_less(group)
 
@@ -179,12 +200,14 @@ class Life:
             self.move(node, State.RUNNING)
         self.actions.append(Ready(node.id, node.incarnation))
         if begins:
-            self._settle(node)
+            self.settle(node)
+            if (not isinstance(node, Leaf) or node.spawned) and any(above.state is State.PAUSED for above in node.ancestors()):
+                self.pause(node)
         supervisor = node.supervisor
         if supervisor is not None and (supervisor.line.pop(node.id, None) is not None or supervisor.line):
             turn(self, supervisor)
 
-    def _settle(self, member: Node) -> None:
+    def settle(self, member: Node) -> None:
         """Its group need not wait for it any more to be ready."""
         if member.awaited and isinstance(member.above, Group):
             member.awaited = False
@@ -194,6 +217,33 @@ class Life:
         group.unready -= 1
         if group.unready == 0:
             self.ready(group)
+
+    # Standing still.
+
+    def pause(self, node: Node) -> None:
+        """What runs in the subtree stands still, as far as it can: a thread or a coroutine cannot."""
+        if node.state is State.RUNNING and (isinstance(node, Group) or node.plan.ladder is not Ladder.TASK):
+            self.move(node, State.PAUSED)
+            if isinstance(node, Leaf):
+                self.actions.append(Pause(node.id, node.incarnation))
+        for child in node.below():
+            self.pause(child)
+
+    def resume(self, node: Node) -> None:
+        """It goes on; the time in which it stood still counts for none of its limits."""
+        if node.state is State.PAUSED:
+            node.stood += self.now - node.since
+            self._go_on(node)
+            self.move(node, State.RUNNING)
+            for timer, at in node.limits():
+                if at > self.now:  # it may have run as long as it was to before
+                    self.wait(node, timer, at)
+        for child in node.below():
+            self.resume(child)
+
+    def _go_on(self, node: Node) -> None:
+        if isinstance(node, Leaf):
+            self.actions.append(Resume(node.id, node.incarnation))
 
     # Being ended.
 
@@ -212,6 +262,11 @@ class Life:
             self.end_for_good(node, Exit(node.path, 0, unrun, asked_by=ending.because))
         elif node.out:
             self.finish(node)  # it would have come back in the next round
+
+    def replace(self, node: Node, by: str) -> None:
+        """It lives, and a new run takes the place of this one; what was stopped in it stays so."""
+        node.renew = True
+        self._wind_down(node, restart_asked(by))
 
     def renew(self, node: Node, by: str) -> None:
         """It lives, and somebody wants it anew."""
@@ -243,6 +298,8 @@ class Life:
 
     def _wind_down(self, node: Node, ending: Ending) -> None:
         node.cause = node.cause or ending.cause
+        if node.state is State.PAUSED:
+            self._go_on(node)  # one that stands still hears nothing
         if node.state is not State.STOPPING:
             self.move(node, State.STOPPING)
         if isinstance(node, Group):
@@ -277,6 +334,7 @@ class Life:
             self.fill(parent.door)
 
     def _stop_in_turn(self, supervisor: Supervised, children: list[Node], ending: Ending) -> None:
+        supervisor.door.held = True
         for child in reversed(children):
             if child.state is State.STOPPING or not child.live:
                 self.stop(child, ending)
@@ -284,6 +342,7 @@ class Life:
                 self._begin_no_more(child, ending)
                 if not child.live:  # that was its end: what runs by itself below it must hear of it all the same
                     self.stop(child, ending)
+        supervisor.door.held = False
         let_go(supervisor, [child for child in reversed(children) if child.live], ending)
         turn(self, supervisor)
 
@@ -307,11 +366,11 @@ class Life:
             self._one_less(node)
 
     def climb(self, leaf: Leaf, now: float) -> None:
-        """Take the rungs that are due. A leaf that is still being made can take none: then this comes again."""
+        """Take the rungs that are due. One that is still being made can only be given up: then this comes again."""
         descent = leaf.descent
-        if descent is None or not leaf.spawned:
+        if descent is None:
             return
-        before, taken = descent.due, descent.climb(now)
+        before, taken = descent.due, descent.climb(now, leaf.spawned)
         for rung in taken:
             number = leaf.incarnation
             self.actions.append(Abandon(leaf.id, number) if rung is None else Stop(leaf.id, number, rung))
@@ -334,12 +393,23 @@ class Life:
 
     def _end(self, node: Node, exit: Exit) -> None:
         """Its incarnation has ended."""
+        if node.plan.resources:
+            self.tokens.release(node)
         if not comes_back(self, node, exit):
             self.end_for_good(node, exit)
+
+    def hand_on(self) -> None:
+        """Give what has become free to those who wait for it; when all is done that has made it free."""
+        while (node := self.tokens.next()) is not None:
+            self.begin_again(node)
 
     def end_for_good(self, node: Node, exit: Exit) -> None:
         """It has ended in this round. This concerns its gate, then its course or its group, then who waits in line."""
         self.move(node, State.ENDED, exit)
+        if node.rhythm is not None:
+            node.rhythm.clear()
+        if node.plan.resources:
+            self.tokens.release(node)
         gate, node.gate = node.gate, None
         if gate is not None:
             gate.leave(node)
@@ -347,7 +417,7 @@ class Life:
         if verdict is not None:
             node.awaited = False  # its group will never be ready
         else:
-            self._settle(node)
+            self.settle(node)
         if node.course is None:
             self.finish(node)  # stopped before it was ever to run
         elif node.course.top is node:
@@ -364,9 +434,11 @@ class Life:
             course.round += 1
             self.admit(course.top)
             return
-        for each in course.top.planned():
-            if each.course is course:
-                self.finish(each)
+        outer = course.outer
+        if outer is None or outer.top.cause is None or not _may_come_back(outer.top):
+            for each in course.top.planned():
+                if each.course is not None and course in (each.course, each.course.outer):
+                    self.finish(each)
         if course.outer is not None:
             self._tell_group(course.top, _verdict(course.top))
 
@@ -484,7 +556,9 @@ def _course(node: Node) -> Course:
 
 def _comes_again(node: Node) -> bool:
     """Whether it has ended in this run, and waits to be started once more."""
-    return node.state is State.BACKOFF or (node.state is State.WAITING and node.supervisor is not None and node.proven)
+    if node.state is not State.WAITING:
+        return node.state is State.BACKOFF
+    return (node.supervisor is not None and node.proven) or (node.rhythm is not None and node.rhythm.ran)
 
 
 def _verdict(node: Node) -> Cause | None:
@@ -501,4 +575,8 @@ def _ends_with_group(node: Node, verdict: Cause | None) -> bool:
     groups = list(node.groups(_course(node).top))
     if verdict is None and all(group.cause is None for group in groups):
         return False
-    return any(group.plan.restart is not Restart.TEMPORARY and not group.out for group in groups)
+    return any(map(_may_come_back, groups))
+
+
+def _may_come_back(group: Node) -> bool:
+    return (group.renew or group.recurs) and not group.out

@@ -15,15 +15,18 @@ from asyncproc._core.supervision.event import (
     Acknowledged,
     Added,
     Condemned,
+    Due,
     Exited,
     Forgotten,
     Judged,
     KillAsked,
     LimitSet,
     NodeId,
+    PauseAsked,
     Readied,
     Released,
     RestartAsked,
+    ResumeAsked,
     RunAsked,
     Spawned,
     StopAsked,
@@ -33,14 +36,16 @@ from asyncproc._core.supervision.event import (
 )
 from asyncproc._core.supervision.life import Life
 from asyncproc._core.supervision.order import enlist, starts_alone, turn
-from asyncproc._core.supervision.plan import Kind
+from asyncproc._core.supervision.plan import Kind, Ladder
 from asyncproc._core.supervision.record import Course, Group, Leaf, Supervised
 from asyncproc._core.supervision.restart import judged, resume
+from asyncproc._core.supervision.rhythm import due, wake
 from asyncproc._core.supervision.state import State
+from asyncproc._core.supervision.tokens import Tokens
 from asyncproc.errors import Fault, InternalError, SpecError, StateError, UnknownNode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from asyncproc._core.supervision.action import Action
     from asyncproc._core.supervision.event import Event
@@ -49,12 +54,17 @@ if TYPE_CHECKING:
 
 
 class TreeMachine:
-    """The tree: facts in, wishes out. :meth:`handle` is the only method that changes anything."""
+    """The tree: facts in, wishes out. :meth:`handle` is the only method that changes anything.
 
-    def __init__(self) -> None:
+    Args:
+        resources: what there is of each, see :class:`~asyncproc._core.supervision.tokens.Tokens`.
+    """
+
+    def __init__(self, resources: Mapping[str, float] | None = None) -> None:
         self._nodes: dict[NodeId, Node] = {}
         self._root: Node | None = None
-        self._life = Life()
+        self._tokens = Tokens(resources or {})
+        self._life = Life(self._tokens)
 
     def handle(self, event: Event, now: float) -> list[Action]:
         """Take in one fact.
@@ -88,14 +98,21 @@ class TreeMachine:
                 self._life.stop(self._known(event.node), asked(event.by, 0.0), Reason.STOPPED)
             case TimerFired():
                 self._timer_fired(event)
+            case PauseAsked():
+                self._pause_asked(self._known(event.node))
+            case ResumeAsked():
+                self._life.resume(self._known(event.node))
             case LimitSet():
                 self._limit_set(event)
             case Judged():
                 judged(self._life, self._known(event.node), event.again)
+            case Due():
+                self._due(event)
             case Forgotten():
                 self._forgotten(event)
             case _:
                 self._reported(self._leaf(event.node), event)
+        self._life.hand_on()
         return self._life.actions
 
     @property
@@ -119,6 +136,10 @@ class TreeMachine:
         """Seconds that a stop of the subtree takes at most; None without end."""
         return stop_bound(self._known(id))
 
+    def missed_by(self, id: NodeId) -> tuple[str, ...]:
+        """The resources that a node waits for, by name; empty when it waits for none."""
+        return self._tokens.missed_by(self._known(id))
+
     def subtree(self, id: NodeId) -> Iterator[NodeView]:
         """The node and all below it, parents first. To be used up before the next event."""
         return self._known(id).everything()
@@ -134,8 +155,10 @@ class TreeMachine:
         match event:
             case Added() | RunAsked() | RestartAsked():
                 return False
-            case StopAsked() | KillAsked() | LimitSet() | Forgotten():
+            case StopAsked() | KillAsked() | PauseAsked() | ResumeAsked() | LimitSet() | Forgotten():
                 return node is None
+            case Due():
+                return node is None or node.rhythm is None or node.rhythm.ticket != event.ticket
             case Judged() | TimerFired(timer=Timer.BACKOFF):
                 return node is None or node.state is not State.BACKOFF or event.incarnation != node.incarnation
             case _:
@@ -188,6 +211,7 @@ class TreeMachine:
     def _run_asked(self, event: RunAsked) -> None:
         node = self._known(event.node)
         _check_run(node, event)
+        self._check_resources(node)
         if isinstance(node.above, Supervised) and not node.is_added and node.above.live:
             self._join_in(node, node.above)
             return
@@ -201,6 +225,22 @@ class TreeMachine:
             self._run_nothing(node)
         else:
             self._life.admit(node)
+
+    def _check_resources(self, node: Node) -> None:
+        holders = [each for each in node.planned() if each.plan.resources]
+        faults = [
+            Fault(each.path, "resources", {lacking[0]: lacking[1]}, lacking[2])
+            for each in holders
+            if (lacking := self._tokens.lacks(each.plan.resources)) is not None
+        ]
+        for each in holders:
+            # Who holds some and waits for others, which somebody holds who waits for those: that could last for ever.
+            above = next((group for group in each.ancestors() if group.plan.resources), None)
+            if above is not None:
+                rule = f"cannot be had in addition to those of {above.path}: ask there for what all in it need"
+                faults.append(Fault(each.path, "resources", dict(each.plan.resources), rule))
+        if faults:
+            raise SpecError(faults)
 
     def _join_in(self, member: Node, supervisor: Supervised) -> None:
         """It takes part, again or for the first time, in what its supervisor does."""
@@ -220,10 +260,26 @@ class TreeMachine:
         _check_groups(node)
         if node.live:
             self._life.renew(node, event.by)
-        elif node.state is State.BACKOFF:
+            return
+        if node.state is State.BACKOFF:
             resume(self._life, node)
-        elif node.state is not State.WAITING:
+            return
+        if node.state is not State.WAITING:
             self._run_asked(RunAsked(node.id))
+        if node.rhythm is not None and node.rhythm.asleep:
+            wake(self._life, node, node.rhythm)
+
+    def _due(self, event: Due) -> None:
+        node = self._known(event.node)
+        assert node.rhythm is not None
+        due(self._life, node, node.rhythm)
+
+    def _pause_asked(self, node: Node) -> None:
+        if node.state not in (State.RUNNING, State.PAUSED):
+            raise StateError(f"node {node.path}: is {node.state.value}; only what runs can be paused")
+        if isinstance(node, Leaf) and node.plan.ladder is Ladder.TASK:
+            raise StateError(f"node {node.path}: is a thread or a coroutine of this process, which cannot be paused")
+        self._life.pause(node)
 
     def _limit_set(self, event: LimitSet) -> None:
         node = self._known(event.node)
@@ -247,7 +303,12 @@ class TreeMachine:
             case Timer.START:
                 if node.state is State.STARTING:
                     self._life.condemn(node, Cause(Reason.TIMED_OUT))
-            case Timer.TIMEOUT | Timer.OVERDUE:
+            case Timer.OVERDUE:
+                if node.state is not State.STOPPING:
+                    self._life.condemn(node, Cause(Reason.TIMED_OUT))
+            case Timer.TIMEOUT | Timer.JOIN if not _is_over(node, event.timer, self._life.now):
+                pass  # it was paused since this timer was set
+            case Timer.TIMEOUT:
                 if node.state is not State.STOPPING:
                     self._life.condemn(node, Cause(Reason.TIMED_OUT))
             case Timer.BACKOFF:
@@ -303,6 +364,11 @@ class TreeMachine:
                 turn(self._life, node.above)  # nobody waits any more for one that was given up
 
 
+def _is_over(node: Node, timer: Timer, now: float) -> bool:
+    """Whether a timer of one that was paused stands for its present limit; clocks may wake a little early."""
+    return node.state is not State.PAUSED and (not node.stood or now + 0.01 >= dict(node.limits())[timer])
+
+
 def _check_run(node: Node, event: RunAsked) -> None:
     if not event.binding and node.plan.kind is not Kind.CONCURRENT:
         raise SpecError([Fault(node.path, "binding", False, "can be given up only for the members of a Concurrent")])
@@ -322,9 +388,9 @@ def _check_run(node: Node, event: RunAsked) -> None:
 
 
 def _check_groups(node: Node) -> None:
-    for group in node.groups():
-        if group.state is State.STOPPING:
-            raise StateError(f"node {node.path}: its group {group.path} is {group.state.value}")
+    for above in node.ancestors():
+        if above.ending:
+            raise StateError(f"node {node.path}: {above.path}, which it is in, is stopping")
 
 
 def _check_forget(node: Node, gone: list[Node]) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from asyncproc._core.supervision.life import Life
     from asyncproc._core.supervision.record import Node, Supervised
 
-_BEGUN = frozenset({State.STARTING, State.RUNNING})
+_BEGUN = frozenset({State.STARTING, State.RUNNING, State.PAUSED})
 
 
 def turn(life: Life, supervisor: Supervised) -> None:
@@ -24,7 +24,7 @@ def turn(life: Life, supervisor: Supervised) -> None:
     while True:
         if supervisor.due:
             _tell(life, supervisor, supervisor.due.pop())
-        elif (member := _next(supervisor)) is not None:
+        elif (member := _next(life, supervisor)) is not None:
             life.start_in_turn(member)
         else:
             break
@@ -51,7 +51,9 @@ def up(member: Node) -> bool:
     """Whether those who need it may start."""
     if member.state is State.ENDED:
         return not member.spent
-    return member.ready and member.state in (State.RUNNING, State.STOPPING)
+    if member.asleep:
+        return True
+    return member.ready and member.state in (State.RUNNING, State.PAUSED, State.STOPPING)
 
 
 def starts_alone(supervisor: Supervised, member: Node) -> bool:
@@ -75,7 +77,7 @@ def _before(supervisor: Supervised, node: Node) -> bool:
     return supervisor.chained and any(member.rank < node.rank for member in supervisor.line.values())
 
 
-def _next(supervisor: Supervised) -> Node | None:
+def _next(life: Life, supervisor: Supervised) -> Node | None:
     """Who may start. In a chain that is whoever stands first, together with those of the same rank."""
     if supervisor.leaving or supervisor.cause is not None or supervisor.state not in _BEGUN:
         return None
@@ -84,13 +86,15 @@ def _next(supervisor: Supervised) -> Node | None:
     members = supervisor.line.values()
     first = min((member.rank for member in members), default=0) if supervisor.chained else None
     for member in members:
-        if first in (None, member.rank) and _may_start(supervisor, member):
+        if first in (None, member.rank) and _may_start(life, supervisor, member):
             return member
     return None
 
 
-def _may_start(supervisor: Supervised, member: Node) -> bool:
+def _may_start(life: Life, supervisor: Supervised, member: Node) -> bool:
     if member.state is not State.WAITING or (member.gate is not None and member.id in member.gate.waiting):
+        return False
+    if member.id in life.tokens.waiting:  # its turn has come already
         return False
     return all(map(up, supervisor.needs_of(member)))
 

@@ -49,6 +49,14 @@ class AutoShutdown(Enum):
     ALL = "all"
 
 
+class Overlap(Enum):
+    """What a due time means for a node with a schedule that runs."""
+
+    SKIP = "skip"  # nothing
+    QUEUE = "queue"  # it runs once more when it has ended, however many have come
+    RESTART = "restart"  # it is ended, and runs anew
+
+
 class Ladder(Enum):
     """How a leaf is brought to its end, rung by rung, inside its grace."""
 
@@ -73,12 +81,15 @@ class Plan(Value):
         backoff: how long after them; None at once.
         needs: names of the siblings that are ready before it starts, and end after it; members of a SUPERVISOR only.
         essential: whether its end for good is its supervisor's.
+        resources: names and amounts of what it holds while it lives, and waits for before.
         strategy: whom else a restart concerns; SUPERVISOR only.
         intensity: failures of its members, of a member of another kind of group its own, that are followed by a restart
             within *period*; one more is the limit. None without limit.
         period: seconds; a failure that is exactly as old still counts.
         at_limit: what happens then; SUPERVISOR only.
         auto_shutdown: which essential members end it; SUPERVISOR only.
+        overlap: of a node with a schedule, what a due time means while it runs; None for one without.
+        at_once: whether the first run of one with a schedule is at its turn; else that waits for a due time, too.
     """
 
     name: str
@@ -96,11 +107,14 @@ class Plan(Value):
     backoff: Backoff | None = None
     needs: tuple[str, ...] = ()
     essential: bool = False
+    resources: tuple[tuple[str, float], ...] = ()
     strategy: Strategy = Strategy.ONE_FOR_ONE
     intensity: int | None = 3
     period: float = 30.0
     at_limit: AtLimit = AtLimit.ESCALATE
     auto_shutdown: AutoShutdown = AutoShutdown.ANY
+    overlap: Overlap | None = None
+    at_once: bool = True
 
     @property
     def size(self) -> int:

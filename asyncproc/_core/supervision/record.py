@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from math import inf
 from typing import TYPE_CHECKING, ClassVar, Protocol, TypeAlias
 
-from asyncproc._core.supervision.plan import Kind
+from asyncproc._core.supervision.event import Timer
+from asyncproc._core.supervision.plan import Kind, Restart
+from asyncproc._core.supervision.rhythm import Rhythm
 from asyncproc._core.supervision.state import State
 
 if TYPE_CHECKING:
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
 
 History: TypeAlias = "tuple[tuple[float, Exit], ...]"
 
-LIVE = frozenset({State.STARTING, State.RUNNING, State.STOPPING})
+LIVE = frozenset({State.STARTING, State.RUNNING, State.PAUSED, State.STOPPING})
 """The states in which a node has an incarnation."""
 
 _TRAIL = 6
@@ -77,8 +80,24 @@ class NodeView(Protocol):
         """Whether a new run may have it."""
 
     @property
+    def ending(self) -> bool:
+        """Whether it lives and is to end, though its turn to be told may not have come: nothing begins below it."""
+
+    @property
     def finished(self) -> bool:
         """Whether it has ended for good: only another RunAsked, or a restart of its group, brings it back."""
+
+    @property
+    def asleep(self) -> bool:
+        """Whether it rests until the next time at which it is to run by its schedule."""
+
+    @property
+    def out(self) -> bool:
+        """Whether somebody has asked for its end in this run."""
+
+    @property
+    def deadline(self) -> float:
+        """When what runs here is killed, the machine's clock; ``inf`` when it was not asked to end, or without end."""
 
     @property
     def limit(self) -> int | None:
@@ -179,6 +198,7 @@ class Node:
         added: what was added below it, in order of start; the members of its plan are in *members*.
         course: the rounds that it takes part in, or last took part in.
         gate: the gate that it has passed or waits at.
+        stood: seconds that its last incarnation was paused, up to the last resume.
         born: the number of the event in which its last incarnation began.
         cause: why its present incarnation is being ended.
         out: whether somebody asked for its end in this run: it takes no part in later rounds.
@@ -187,6 +207,7 @@ class Node:
         renew: whether somebody wants it to be started anew when it has ended.
         failures: its ends in a row that were followed by a restart, none of them after it was stable.
         rank: its place in the order of its supervisor.
+        rhythm: where it stands between its due times; None for one without a schedule.
         history: what counts for the limit of its restarts, of a supervisor of its members': times and exits, oldest first.
         serial: of its last timer.
         trail: the last states, oldest first, for the message of a bug.
@@ -194,13 +215,14 @@ class Node:
 
     __slots__ = (
         "above", "added", "awaited", "begun", "born", "cause", "course", "exit", "failures", "finished", "gate", "history",
-        "id", "incarnation", "out", "plan", "proven", "rank", "ready", "renew", "round", "serial", "since", "spent", "state",
-        "trail",
+        "id", "incarnation", "out", "plan", "proven", "rank", "ready", "renew", "rhythm", "round", "serial", "since", "spent",
+        "state", "stood", "trail",
     )  # fmt: skip
 
     members: list[Node]
     pid: int | None
     culprit: NodeId | None = None
+    deadline: float = inf
 
     def __init__(self, id: NodeId, plan: Plan, above: Node | None) -> None:
         self.id = id
@@ -211,6 +233,7 @@ class Node:
         self.trail: tuple[State, ...] = (State.CREATED,)
         self.since = 0.0
         self.begun = 0.0
+        self.stood = 0.0
         self.born = 0
         self.incarnation = 0
         self.round = 0
@@ -222,6 +245,7 @@ class Node:
         self.proven = False
         self.renew = False
         self.rank = 0
+        self.rhythm = None if plan.overlap is None else Rhythm()
         self.failures = 0
         self.history: History = ()
         self.spent: tuple[Exit, ...] = ()
@@ -248,9 +272,23 @@ class Node:
         return self.state in LIVE
 
     @property
+    def ending(self) -> bool:
+        return self.live and (self.state is State.STOPPING or self.cause is not None)
+
+    @property
     def idle(self) -> bool:
         """Whether a new run may have it."""
         return self.finished or self.state is State.CREATED
+
+    @property
+    def asleep(self) -> bool:
+        """Whether it rests until its next due time."""
+        return self.rhythm is not None and self.rhythm.asleep
+
+    @property
+    def recurs(self) -> bool:
+        """Whether it may run again in the same round."""
+        return self.plan.restart is not Restart.TEMPORARY or self.rhythm is not None
 
     @property
     def failed(self) -> bool:
@@ -265,7 +303,7 @@ class Node:
     @property
     def busy(self) -> int:
         """How many of its children have not ended and were asked to run."""
-        return sum(child.state not in (State.CREATED, State.ENDED) for child in self.below())
+        return sum(child.state not in (State.CREATED, State.ENDED) and not child.asleep for child in self.below())
 
     @property
     def fails_group(self) -> bool:
@@ -304,6 +342,13 @@ class Node:
         while node is not top and node.above is not None and not node.is_added:
             node = node.above
             yield node
+
+    def limits(self) -> Iterator[tuple[Timer, float]]:
+        """When its present incarnation will have run too long, or long enough, as long as it is not paused."""
+        if self.plan.timeout is not None:
+            yield Timer.TIMEOUT, self.begun + self.stood + self.plan.timeout
+        if self.plan.join_in is not None:
+            yield Timer.JOIN, self.begun + self.stood + self.plan.join_in
 
     def ancestors(self) -> Iterator[Node]:
         """All above it, innermost first."""
@@ -352,6 +397,10 @@ class Leaf(Node):
         self.pid = None
         self.spawned = False
         self.descent: Descent | None = None
+
+    @property
+    def deadline(self) -> float:  # type: ignore[override]  # it is for nobody to set
+        return inf if self.descent is None else self.descent.deadline
 
 
 class Group(Node):

@@ -11,6 +11,7 @@ from asyncproc._core.supervision.cause import Cause
 from asyncproc._core.supervision.event import Timer
 from asyncproc._core.supervision.order import departed, enlist, starts_alone, take_along, turn
 from asyncproc._core.supervision.plan import AtLimit, AutoShutdown, Restart, Strategy
+from asyncproc._core.supervision.rhythm import rests
 from asyncproc._core.supervision.state import State
 from asyncproc.errors import RestartLimitReached, StartFailed
 
@@ -29,8 +30,12 @@ _SHORT = frozenset({11, 12, 23, 24})
 
 def comes_back(life: Life, node: Node, exit: Exit) -> bool:
     """Whether the node, whose incarnation has just ended by *exit*, will be started again; all that this takes is done."""
+    return _is_restarted(life, node, exit) or rests(life, node, exit)
+
+
+def _is_restarted(life: Life, node: Node, exit: Exit) -> bool:
     renew, node.renew = node.renew, False
-    if node.course is None or node.out or any(above.state is State.STOPPING for above in node.ancestors()):
+    if node.course is None or node.out or any(above.ending for above in node.ancestors()):
         return False
     supervisor = node.supervisor
     if supervisor is not None and node.id in supervisor.leaving:
@@ -75,7 +80,7 @@ def _by_its_own_rule(life: Life, node: Node, exit: Exit) -> bool:
 def judged(life: Life, node: Node, again: bool) -> None:
     """The owner's predicate has spoken."""
     assert node.exit is not None
-    if not (again and _again(life, node, node.exit)):
+    if not (again and _again(life, node, node.exit)) and not rests(life, node, node.exit):
         life.end_for_good(node, node.exit)
 
 

@@ -23,14 +23,13 @@ MOVES: dict[State, frozenset[State]] = {
     State.CREATED: frozenset({State.WAITING, State.STARTING, State.ENDED}),
     State.WAITING: frozenset({State.STARTING, State.ENDED}),
     State.STARTING: frozenset({State.RUNNING, State.STOPPING, State.BACKOFF, State.ENDED}),
-    State.RUNNING: frozenset({State.STOPPING, State.BACKOFF, State.ENDED}),
+    State.RUNNING: frozenset({State.PAUSED, State.STOPPING, State.BACKOFF, State.ENDED}),
+    State.PAUSED: frozenset({State.RUNNING, State.STOPPING, State.BACKOFF, State.ENDED}),
     # BACKOFF: it has ended, and is to be started again.
     State.STOPPING: frozenset({State.BACKOFF, State.ENDED}),
     State.BACKOFF: frozenset({State.STARTING, State.WAITING, State.ENDED}),
     # The next round, the next run of the same tree, or a restart with its group or by hand.
     State.ENDED: frozenset({State.WAITING, State.STARTING}),
-    # Not used yet.
-    State.PAUSED: frozenset(),
 }
 
 

@@ -1,0 +1,2 @@
+echo $$ >"$1"
+exec sleep 1000
