@@ -526,9 +526,9 @@ async def test_r44_same_end_from_outside_and_from_a_stop(kind: str) -> None:
         assert handle.incarnation == 2
 
 
-def kill(pid: int) -> None:
-    with suppress(ProcessLookupError):  # the stop was first
-        os.kill(pid, signal.SIGTERM)
+def _kill(fd: int) -> None:
+    with suppress(ProcessLookupError):
+        signal.pidfd_send_signal(fd, signal.SIGTERM)
 
 
 @pytest.mark.slow
@@ -546,8 +546,9 @@ async def test_r44_race_of_a_kill_from_outside_with_a_stop(races: int) -> None:
             manager._root.supervisor.subscribers.append(moves.append)  # type: ignore[union-attr]  # every move, at once
             assert handle.pid is not None
             stopping: asyncio.Task[Exit] | None = None
+            fd = os.pidfd_open(handle.pid)  # the stop may be faster, and its pid another's then
             both: list[Callable[[], Any]] = [
-                lambda pid=handle.pid: kill(pid),  # type: ignore[misc]  # bound now
+                lambda fd=fd: _kill(fd),  # type: ignore[misc]  # bound now
                 lambda: asyncio.ensure_future(handle.stop()),
             ]
             if chance.random() < 0.5:
@@ -558,6 +559,7 @@ async def test_r44_race_of_a_kill_from_outside_with_a_stop(races: int) -> None:
             done.append(both[1]())
             stopping = next(each for each in done if each is not None)
             exit = await stopping
+            os.close(fd)
             manager._root.supervisor.subscribers.remove(moves.append)  # type: ignore[union-attr]  # as above
             exits = [move for move in moves if move.exit is not None and move.path == "app/x"]
             assert exit.reason is Reason.STOPPED and exits[-1].after is State.ENDED
