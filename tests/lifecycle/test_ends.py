@@ -215,7 +215,7 @@ async def test_join_in_ends_it_well(cls: Any) -> None:
 async def test_join_in_while_blocked_goes_down_the_ladder() -> None:
     """M17: its grace later, and it has run out of time."""
     async with Manager() as manager:
-        handle = await manager.start(Stuck(join_in=0.05, grace=0.2))
+        handle = await manager.start(Stuck(join_in=0.6, grace=0.2))
         with pytest.raises(ChildTimeout):
             await handle
         assert handle.exit is not None
