@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from asyncproc._core.supervision.bound import SWEEP_SECONDS
-from asyncproc._core.supervision.ladder import REAP_SECONDS
+from asyncproc._core.supervision.ladder import MAKE_SECONDS, REAP_SECONDS
 from asyncproc._core.supervision.plan import Plan
 from tests.core.tree import Tree, concurrent, leaf, sequential, supervisor
 
@@ -49,6 +49,15 @@ def test_members_that_joined_end_together_before_the_others() -> None:
     tree.join(leaf("y", grace=3.0))
     tree.up("x", "y")
     assert bound(tree) == pytest.approx(4.0 + 2.0 + 3 * REST)
+
+
+def test_what_is_still_being_made_may_take_its_time() -> None:
+    """Until it is there, or is given up."""
+    tree = Tree(leaf("app", grace=1.0))
+    tree.run()
+    assert bound(tree) == pytest.approx(1.0 + MAKE_SECONDS + REST)
+    tree.spawn("app")
+    assert bound(tree) == pytest.approx(1.0 + REST)
 
 
 def test_what_has_ended_for_good_takes_no_time_but_what_was_added_below_it_may() -> None:

@@ -1,6 +1,6 @@
-"""Whatever ends a host or a helper, and whenever it does: nobody below lives on. Rows R4, R72, R75 and R76.
+"""Whatever ends a host or a helper, and whenever it does: nobody below lives on. Rows R4 and R72.
 
-R1 to R3 and R5 to R9 stand in ``tests/requirements/test_death.py``.
+R1 to R3 and R5 to R9 stand in ``tests/requirements/test_death.py``, R75 and R76 in ``test_embedding.py`` there.
 """
 
 from __future__ import annotations
