@@ -41,7 +41,6 @@ EXCEPTIONS: dict[str, str] = {
     "tests/faults/test_stop.py::test_stopped_helper_is_continued_for_a_stop": _HELPERS,
     "tests/faults/test_stop.py::test_close_does_not_wait_for_a_stopped_helper": _HELPERS,
     "tests/faults/test_stop.py::test_close_without_a_warden_continues_a_stopped_launcher": _HELPERS,
-    "tests/faults/test_stop.py::test_thousand_idle_children": "a thousand starts",
     "tests/requirements/test_endurance.py::test_r80_many_commands_cost_little_each": "hundreds of starts",
     "tests/requirements/test_endurance.py::test_r81_cycles_leave_no_trace": "hundreds of starts, and about helpers",
     "tests/requirements/test_embedding.py::test_r75_helper_processes_end_a_manager_that_no_finaliser_met": _HELPERS,
