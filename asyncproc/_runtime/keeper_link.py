@@ -145,10 +145,13 @@ class KeeperLink:
         self._patience = self._loop.call_later(OWES_TOO_LONG, self._check_patience, warnings)
 
     def _is_starved(self) -> bool:
-        """Whether it would go on if it had a processor: on a machine that does much else nobody is to be killed for that."""
+        """Whether it goes on as soon as the machine lets it: where much else is done nobody is to be killed for that.
+
+        It wants a processor, or waits for the system: for a disk, or for a child that has not got as far as its exec.
+        """
         from asyncproc._runtime.usage import state_of
 
-        return self.pid is not None and state_of(self.pid) == "R"
+        return self.pid is not None and state_of(self.pid) in ("R", "D")
 
     def read(self) -> None:
         """Handle every record that is there."""

@@ -292,10 +292,24 @@ class World(RuleBasedStateMachine):
         if child.spawned:
             self.say(Readied(child.node, child.incarnation))
 
+    @rule(pick=PICK)
+    @precondition(lambda self: self.children)
+    def is_not_ready_now(self, pick: int) -> None:
+        child = self.pick(list(self.children.values()), pick)
+        if child.spawned:
+            state, ready = self.states[child.node], self.machine.node(child.node).ready
+            if state is State.RUNNING:
+                self.up.discard(child.node)
+            for action in self.tell(Unreadied(child.node, child.incarnation)):
+                # Whom it was the turn of for what is free need not be up to it any more: others go first.
+                assert isinstance(action, Start | Wait) or (isinstance(action, Move) and action.after is State.STARTING)
+            assert self.states[child.node] is state
+            assert self.machine.node(child.node).ready == (ready and state is not State.RUNNING)
+
     @rule()
     @precondition(lambda self: self.children)
-    def all_are_ready(self) -> None:
-        """A quiet time: only so the rules of what runs already are tried often enough."""
+    def all_become_ready(self) -> None:
+        """A quiet time, so that what runs is tried often enough, and not only what starts."""
         for _ in range(20):
             starting = [child for child in self.children.values() if self.states[child.node] is State.STARTING]
             for child in starting:
@@ -305,27 +319,6 @@ class World(RuleBasedStateMachine):
                     self.say(Readied(child.node, child.incarnation))
             if not starting:
                 break
-
-    @rule(pick=PICK)
-    @precondition(lambda self: self.children)
-    def is_not_ready_now(self, pick: int) -> None:
-        child = self.pick(list(self.children.values()), pick)
-        if child.spawned:
-            state, ready = self.states[child.node], self.machine.node(child.node).ready
-            assert self.tell(Unreadied(child.node, child.incarnation)) == []
-            if not self.machine.node(child.node).ready:
-                self.up.discard(child.node)
-            assert self.states[child.node] is state
-            assert self.machine.node(child.node).ready == (ready and state is not State.RUNNING)
-
-    @rule()
-    @precondition(lambda self: self.children)
-    def all_become_ready(self) -> None:
-        for child in list(self.children.values()):
-            child.spawned = True
-            self.say(Spawned(child.node, child.incarnation, 1000 + child.node))
-            if self.children.get(child.node) is child:
-                self.say(Readied(child.node, child.incarnation))
 
     @rule(pick=PICK)
     @precondition(lambda self: self.children)
@@ -717,8 +710,8 @@ class World(RuleBasedStateMachine):
         group = self.machine.node(node.parent)
         if group.plan.kind is not Kind.SUPERVISOR or group.plan.at_limit is AtLimit.PAUSE or group.plan.intensity is None:
             return
-        if isinstance(self.event, RestartAsked):
-            return  # it may not have been counted yet
+        if isinstance(self.event, RestartAsked | Due):
+            return  # it may not have been counted yet; and its schedule starts it whatever it was
         stamps = self.failures.setdefault(group.id, [])
         stamps.append(self.fell[node.id])
         within = [stamp for stamp in stamps if stamp > self.now - group.plan.period]
@@ -786,11 +779,19 @@ class World(RuleBasedStateMachine):
         held = dict.fromkeys(CAPACITY, 0.0)
         waits = False
         for node in self.nodes():
-            waits = waits or bool(self.machine.missed_by(node.id))
+            waits = waits or (bool(self.machine.missed_by(node.id)) and self.is_its_turn(node))
             for name, amount in node.plan.resources if node.state in LIVE else ():
                 held[name] += amount
         assert all(held[name] <= CAPACITY[name] + 1e-6 for name in held)
         assert not waits or any(held.values()), "nobody waits in vain"
+
+    def is_its_turn(self, node: NodeView) -> bool:
+        """Not while others of its supervisor end, rest or are not up that it starts with or needs."""
+        above = self.groups(node)[:1]
+        if not above or above[0].plan.kind is not Kind.SUPERVISOR:
+            return True
+        others = (member for member in self.members(above[0]) if member.id != node.id)
+        return all(other.state in (State.RUNNING, State.ENDED) and not other.spent for other in others)
 
     def check_line(self, supervisor: NodeView) -> None:
         """Who waits there waits for somebody that is on its way, for a slot, or for one that cannot do its work."""

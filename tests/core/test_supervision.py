@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from signal import SIGKILL
+from signal import SIGKILL, SIGTERM
 
 import pytest
 
@@ -296,6 +296,25 @@ class TestStop:
         said = tree.exited("a")
         assert "ready a" in said
         assert not any(word.startswith("ask") for word in said)
+        assert tree.state("app") is State.ENDED
+
+    def test_stops_without_end_cost_no_more_than_one_each(self) -> None:
+        """Each is passed on once, and only when it is news: with five supervisors in each other this would take for ever."""
+        plan = supervisor("s", leaf("a"), leaf("b"))
+        for depth in range(5):
+            plan = supervisor(f"s{depth}", plan, leaf(f"b{depth}"))
+        tree = Tree(supervisor("app", plan))
+        tree.run()
+        bring_up(tree)
+        for second in range(100):
+            tree.now = second / 1000
+            tree.stop(grace=9.0 - second / 1000, by=f"me {second}")
+        assert tree.waits == []
+        for depth in reversed(range(5)):
+            tree.exited(f"b{depth}", signal=SIGTERM)
+        tree.exited("b")
+        assert tree.exit("b").asked_by == "me 0"
+        tree.exited("a")
         assert tree.state("app") is State.ENDED
 
 
@@ -877,6 +896,20 @@ class TestByHand:
         tree.restart("a")
         assert tree.fails("a") == ["finish a crashed"]
         assert tree.state("app") is State.RUNNING
+
+    def test_what_runs_by_itself_below_a_supervisor_that_is_restarted_ends_for_good(self) -> None:
+        """Whatever its own rule is, and whatever else it was to end for: the members do not wait for it in vain."""
+        tree = Tree(concurrent("app", supervisor("s", leaf("a")), continues=True))
+        tree.run()
+        tree.up("a")
+        tree.add(leaf("x", restart=Restart.PERMANENT, timeout=3.0), "s")
+        tree.run("x")
+        tree.up("x")
+        tree.now = 3.0
+        tree.tell(TimerFired(tree.ids["x"], 1, Timer.TIMEOUT, 1))
+        assert tree.restart("s") == []
+        assert tree.exited("a") == []
+        assert tree.cut("x") == ["finish x timed_out", "start a"]
 
     def test_restart_of_one_that_ends_for_a_restart_of_all(self) -> None:
         """It comes back with the others, once."""

@@ -36,6 +36,35 @@ class TestResources:
         assert tree.exited("a") == ["ready a", "finish a finished", "start both gpu[0, 1]"]
         assert tree.exited("both") == ["ready both", "finish both finished", "start small gpu[0]"]
 
+    def test_who_waits_for_tokens_starts_only_while_what_it_needs_is_up(self) -> None:
+        """Its turn had come; the tokens come when its need has just fallen, and let them go."""
+        db = leaf("db", resources=(("gpu", 2),), restart=Restart.PERMANENT, backoff=Backoff(5.0, jitter=None))
+        web = leaf("web", resources=(("gpu", 1),), restart=Restart.PERMANENT, needs=("db",))
+        other = holder("other", gpu=1)
+        tree = Tree(supervisor("app", db, web), {"gpu": 2})
+        tree.run()
+        tree.up("db")
+        tree.add(other)
+        tree.run("other")
+        assert [tree.state(name) for name in ("web", "other")] == [State.WAITING] * 2
+        assert tree.fails("db") == ["start other gpu[0]"]
+        assert tree.fires("db", Timer.BACKOFF, 5.0) == []
+        assert tree.exited("other") == ["ready other", "finish other finished", "start db gpu[0, 1]"]
+
+    def test_who_is_to_come_back_with_others_lets_those_behind_it_go(self) -> None:
+        """It is asked for nothing twice: this ended never."""
+        x = leaf("x", resources=(("gpu", 1),), restart=Restart.PERMANENT)
+        a, b = (leaf(name, restart=Restart.PERMANENT) for name in "ab")
+        group = supervisor("s", a, b, x, strategy=Strategy.ONE_FOR_ALL)
+        tree = Tree(concurrent("app", holder("first", gpu=1), group, continues=True), {"gpu": 1})
+        tree.run()
+        tree.up("first", "a", "b")
+        tree.add(holder("last", gpu=1))
+        tree.run("last")
+        assert tree.fails("a") == ["ask b"]
+        assert tree.exited("first") == ["finish first finished", "start last gpu[0]"]
+        assert tree.exited("b") == ["start a"]
+
     def test_parts_of_a_slot_share_it(self) -> None:
         """Where there is just enough room: whole slots stay whole."""
         tree = Tree(concurrent("app", *(holder(f"h{n}", gpu=0.5) for n in range(3)), holder("w", gpu=1)), {"gpu": 2})

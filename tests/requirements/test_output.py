@@ -484,7 +484,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 @pytest.mark.usefixtures("quick")
 async def test_r50_full_disk_disturbs_nobody(small_disk: Path, caplog: pytest.LogCaptureFixture) -> None:
     """The child goes on, what does not fit is counted and logged at intervals; with room again it is written again."""
-    file = small_disk / "out.log"
+    file, begun, said = small_disk / "out.log", time.monotonic(), 0
     async with Manager() as manager:
         handle = await manager.start(python(ECHOES, stdin="pipe", stdout=LogFile(file, max_bytes=None)))
         lines = handle.output()
@@ -492,15 +492,21 @@ async def test_r50_full_disk_disturbs_nobody(small_disk: Path, caplog: pytest.Lo
             await handle.write("x" * 4095 + "\n")
             assert len(await anext(lines)) == 4095
         await until(lambda: "No space left on device" in caplog.text)
-        os.truncate(file, 0)
-        await handle.write("again\n")
-        assert await anext(lines) == "again"
+        async with asyncio.timeout(5):
+            while not file.read_text().endswith("again\n"):  # what waits to be written may fill it once more
+                os.truncate(file, 0)
+                said += 1
+                await handle.write("again\n")
+                assert await anext(lines) == "again"
+                await asyncio.sleep(0.01)
         await handle.write_eof()
         assert (await handle).returncode == 0 and lines.dropped == 0
-    assert file.read_text().endswith("again\n")
     warnings = [record for record in caplog.records if "bytes of output lost" in record.getMessage()]
-    assert 1 <= len(warnings) <= 5 and all(str(file) in record.getMessage() for record in warnings)
-    assert int(warnings[-1].args[2]) + os.path.getsize(file) >= 40 * 4096 - 65536  # type: ignore[index,arg-type]  # of our own call
+    assert 1 <= len(warnings) <= 2 + (time.monotonic() - begun) / log_writer.TELL_EVERY and all(
+        str(file) in record.getMessage() for record in warnings
+    )
+    kept = 65536 * (said + 1)  # at most so much between two emptyings
+    assert int(warnings[-1].args[2]) >= 40 * 4096 + 6 * said - kept  # type: ignore[index,arg-type]  # of our own call
 
 
 async def until(condition: Callable[[], object]) -> None:

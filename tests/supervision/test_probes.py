@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import socket
 import ssl
 import subprocess
@@ -448,14 +449,18 @@ async def test_port_that_hangs() -> None:
         (("sh", "-c", "echo not yet >&2; exit 3"), "code 3, not yet"),
         (("sh", "-c", "kill -9 $$"), "SIGKILL"),
         (("no-such-program",), "no such file or directory"),
-        (("sh", "-c", "trap '' TERM; sleep 77.25 & sleep 77.25"), "no answer within"),
+        # The second may be one that could not begin, because the end of the first takes its time.
+        (
+            ("sh", "-c", "trap '' TERM; sleep 77.25 & sleep 77.25"),
+            "(no answer within|the last check was cut)",
+        ),
     ],
     ids=["code", "signal", "missing", "hangs"],
 )
 async def test_program_that_fails(argv: tuple[str, ...], trouble: str, leaks: Leaks) -> None:
     """Its code, its signal, what the system says, or its limit; and nothing of it is left when the node has ended."""
     for said in await started_and_condemned(Exec(*argv, **{**QUICK, "timeout": 0.15})):
-        assert f": {trouble}" in said
+        assert re.search(f": {trouble}", said)
     assert not leaks.survivors()
 
 

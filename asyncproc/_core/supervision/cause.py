@@ -45,6 +45,14 @@ class Ending(Value):
     because: str
     grace: float | None = OWN
 
+    def leaves_nothing_of(self, later: Ending) -> bool:
+        """Whether *later* is no news to who knows of this one: it does not hurry, and nobody asked for it who had not."""
+        if later.cause.asked and not self.cause.asked:
+            return False
+        if later.grace is None or later.grace == self.grace:
+            return True
+        return self.grace is not None and OWN not in (self.grace, later.grace) and self.grace <= later.grace
+
 
 def asked(by: str, grace: float | None) -> Ending:
     """For somebody who wants it."""

@@ -27,7 +27,7 @@ from asyncproc._core.supervision.action import Abandon, Finish, Move, Pause, Rea
 from asyncproc._core.supervision.cause import Cause, classed, end_of, failure_of, restart_asked, shutdown_by
 from asyncproc._core.supervision.event import Timer
 from asyncproc._core.supervision.ladder import Descent
-from asyncproc._core.supervision.order import departed, enlist, let_go, may_enter, turn
+from asyncproc._core.supervision.order import departed, enlist, let_go, may_begin, may_enter, turn
 from asyncproc._core.supervision.plan import AtLimit, Kind, Ladder
 from asyncproc._core.supervision.record import Group, Leaf, Supervised
 from asyncproc._core.supervision.restart import comes_back
@@ -110,7 +110,10 @@ class Life:
         if node.plan.resources and not self.tokens.grant(node):
             self.await_turn(node)
             self.settle(node)
-            return
+        else:
+            self._start_incarnation(node)
+
+    def _start_incarnation(self, node: Node) -> None:
         node.incarnation += 1
         node.round = _course(node).round
         node.begun, node.born, node.stood = self.now, self.events, 0.0
@@ -201,7 +204,7 @@ class Life:
         self.actions.append(Ready(node.id, node.incarnation))
         if begins:
             self.settle(node)
-            if (not isinstance(node, Leaf) or node.spawned) and any(above.state is State.PAUSED for above in node.ancestors()):
+            if any(above.state is State.PAUSED for above in node.ancestors()):
                 self.pause(node)
         supervisor = node.supervisor
         if supervisor is not None and (supervisor.line.pop(node.id, None) is not None or supervisor.line):
@@ -222,7 +225,8 @@ class Life:
 
     def pause(self, node: Node) -> None:
         """What runs in the subtree stands still, as far as it can: a thread or a coroutine cannot."""
-        if node.state is State.RUNNING and (isinstance(node, Group) or node.plan.ladder is not Ladder.TASK):
+        stands = isinstance(node, Group) or (isinstance(node, Leaf) and node.spawned and node.plan.ladder is not Ladder.TASK)
+        if node.state is State.RUNNING and stands:  # one that has just ended well is ready, and no more there
             self.move(node, State.PAUSED)
             if isinstance(node, Leaf):
                 self.actions.append(Pause(node.id, node.incarnation))
@@ -250,8 +254,7 @@ class Life:
     def stop(self, node: Node, ending: Ending, unrun: Reason = Reason.SKIPPED) -> None:
         """End the subtree; *unrun* is the reason of *node* itself, should it not have begun."""
         node.out = node.out or ending.cause.asked
-        if node.course is not None and node.course.top is node:
-            node.course.closing = True
+        self._close_course(node)
         if node.live:
             self._wind_down(node, ending)
             return
@@ -262,6 +265,12 @@ class Life:
             self.end_for_good(node, Exit(node.path, 0, unrun, asked_by=ending.because))
         elif node.out:
             self.finish(node)  # it would have come back in the next round
+
+    def _close_course(self, node: Node) -> None:
+        """It ends with what is above it: it has no more rounds, and comes back only with a group that it is part of."""
+        if node.course is not None and node.course.top is node:
+            node.course.closing = True
+            node.out = node.out or node.by_itself
 
     def replace(self, node: Node, by: str) -> None:
         """It lives, and a new run takes the place of this one; what was stopped in it stays so."""
@@ -278,7 +287,7 @@ class Life:
     def _call_off(self, node: Node) -> None:
         """It was to end for good, and all below it: they end, those too that are still to be told, but not for good."""
         for each in node.planned():
-            each.out = False
+            each.out = each.out and each.by_itself and each is not node
             if isinstance(each, Supervised):
                 each.endings = [replaced(ending, cause=replaced(ending.cause, asked=False)) for ending in each.endings]
 
@@ -348,8 +357,7 @@ class Life:
 
     def _begin_no_more(self, node: Node, ending: Ending) -> None:
         """Its turn to end will come. Until then what lives in it goes on, and what does not will not begin."""
-        if node.course is not None and node.course.top is node:
-            node.course.closing = True
+        self._close_course(node)
         if isinstance(node, Group):
             node.cause = node.cause or ending.cause
             node.pending += 1
@@ -400,8 +408,8 @@ class Life:
 
     def hand_on(self) -> None:
         """Give what has become free to those who wait for it; when all is done that has made it free."""
-        while (node := self.tokens.next()) is not None:
-            self.begin_again(node)
+        while (node := self.tokens.grant_next(may_begin)) is not None:
+            self._start_incarnation(node)
 
     def end_for_good(self, node: Node, exit: Exit) -> None:
         """It has ended in this round. This concerns its gate, then its course or its group, then who waits in line."""

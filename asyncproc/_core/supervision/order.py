@@ -23,7 +23,7 @@ def turn(life: Life, supervisor: Supervised) -> None:
     supervisor.turning = True
     while True:
         if supervisor.due:
-            _tell(life, supervisor, supervisor.due.pop())
+            _tell_news(life, supervisor, supervisor.due.pop())
         elif (member := _next(life, supervisor)) is not None:
             life.start_in_turn(member)
         else:
@@ -33,8 +33,15 @@ def turn(life: Life, supervisor: Supervised) -> None:
         life.fill(supervisor.door)
 
 
-def _tell(life: Life, supervisor: Supervised, node: Node) -> None:
-    for ending in reversed(supervisor.endings):
+def _tell_news(life: Life, supervisor: Supervised, node: Node) -> None:
+    if node.id in supervisor.leaving:
+        told = supervisor.told.get(node.id, 0)
+        supervisor.told[node.id] = len(supervisor.endings)
+        _tell(life, node, supervisor.endings[told:])
+
+
+def _tell(life: Life, node: Node, endings: list[Ending]) -> None:
+    for ending in endings:
         life.stop(node, ending)
 
 
@@ -61,6 +68,16 @@ def starts_alone(supervisor: Supervised, member: Node) -> bool:
     if member.id in supervisor.line or supervisor.leaving or not all(map(up, supervisor.needs_of(member))):
         return False
     return supervisor.plan.strategy is Strategy.ONE_FOR_ONE or not (supervisor.line or supervisor.resting)
+
+
+def may_begin(node: Node) -> bool:
+    """Whether the turn that has come to it, when it had to wait for something else, is still its own."""
+    supervisor = node.supervisor
+    if supervisor is None:
+        return True
+    if supervisor.leaving or (supervisor.resting and supervisor.plan.strategy is not Strategy.ONE_FOR_ONE):
+        return False
+    return all(map(up, supervisor.needs_of(node)))
 
 
 def may_enter(node: Node) -> bool:
@@ -126,7 +143,7 @@ def let_go(supervisor: Supervised, leaving: list[Node], ending: Ending) -> None:
         if node.id not in supervisor.leaving:
             supervisor.leaving[node.id] = node
             supervisor.tiers[node.rank] = supervisor.tiers.get(node.rank, 0) + 1
-    if supervisor.leaving:
+    if supervisor.leaving and not any(earlier.leaves_nothing_of(ending) for earlier in supervisor.endings):
         supervisor.endings.append(ending)
     last = max(supervisor.tiers, default=0)
     supervisor.due += [node for node in leaving if _may_end(supervisor, node, last)]
@@ -143,9 +160,10 @@ def departed(life: Life, supervisor: Supervised, node: Node) -> None:
     if node.state is State.ENDED:
         supervisor.line.pop(node.id, None)
     if supervisor.leaving.pop(node.id, None) is not None:
+        supervisor.told.pop(node.id, None)
         for each in list(node.everything()):
             if each.live and each.by_itself:  # it was to end with this node, which may not have been told yet
-                _tell(life, supervisor, each)
+                _tell(life, each, supervisor.endings)
         _close_up(supervisor, node)
     turn(life, supervisor)
 

@@ -461,7 +461,7 @@ class Supervised(Group):
         line: members that are to start or are not up yet.
         leaving: what is to end before anybody starts again: members, and at the end of all what was added below it.
         due: of those, who is to be told now.
-        endings: what they are told, the first cause last.
+        endings: what they are told, one after the other. told: how many of these each of them has been told.
         resting: how many members are in BACKOFF.
         kept: for how many it goes on although they have ended: those that stay, and one if it began with no members.
         turning: whether somebody lets members start or end: one that ends at once does not do so in turn.
@@ -470,7 +470,7 @@ class Supervised(Group):
 
     __slots__ = (
         "by_name", "chained", "culprit", "dependents", "due", "endings", "kept", "leaving", "line", "resting", "tiers",
-        "turning",
+        "told", "turning",
     )  # fmt: skip
 
     def __init__(self, id: NodeId, plan: Plan, above: Node | None) -> None:
@@ -482,6 +482,7 @@ class Supervised(Group):
         self.tiers: dict[int, int] = {}
         self.due: list[Node] = []
         self.endings: list[Ending] = []
+        self.told: dict[NodeId, int] = {}
         self.resting = 0
         self.kept = 0
         self.turning = False

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from asyncproc._core.supervision.action import Slots
     from asyncproc._core.supervision.event import NodeId
@@ -57,11 +57,23 @@ class Tokens:
     def grant(self, node: Node) -> bool:
         """Give it what it needs, unless it must wait; then it waits, once."""
         if self._is_free(node.plan.resources) and not self._is_overtaking(node):
-            self.waiting.pop(node.id, None)
-            self._held[node.id] = tuple((name, *self._take(name, amount)) for name, amount in node.plan.resources)
+            self._give(node)
             return True
         self.waiting.setdefault(node.id, node)
         return False
+
+    def grant_next(self, may_begin: Callable[[Node], bool]) -> Node | None:
+        """The first who waits and need not any more, with what it needs. Whose turn is over for now lets the next one go."""
+        asked: set[str] = set()
+        for node in self.waiting.values():
+            if not may_begin(node):
+                continue
+            names = {name for name, _ in node.plan.resources}
+            if not names & asked and self._is_free(node.plan.resources):
+                self._give(node)
+                return node
+            asked |= names
+        return None
 
     def missed_by(self, node: Node) -> tuple[str, ...]:
         """What it waits for, by name."""
@@ -81,17 +93,9 @@ class Tokens:
                 slots = self._slots[name]
                 slots[number] = min(1.0, slots[number] + min(amount, 1.0))
 
-    def next(self) -> Node | None:
-        """The first who waits and need not any more. Who is to start with others, which end first, lets the next one go."""
-        asked: set[str] = set()
-        for node in self.waiting.values():
-            if node.supervisor is not None and node.supervisor.leaving:
-                continue
-            names = {name for name, _ in node.plan.resources}
-            if not names & asked and self._is_free(node.plan.resources):
-                return node
-            asked |= names
-        return None
+    def _give(self, node: Node) -> None:
+        self.waiting.pop(node.id, None)
+        self._held[node.id] = tuple((name, *self._take(name, amount)) for name, amount in node.plan.resources)
 
     def _is_overtaking(self, node: Node) -> bool:
         names = {name for name, _ in node.plan.resources}
