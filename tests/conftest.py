@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import hashlib
+import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
@@ -24,6 +25,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # begun in the background by a shell, as are all that it begins
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.getoption("--launcher") == "portable":
         portable.make_default()
 

@@ -300,9 +300,9 @@ class World(RuleBasedStateMachine):
             state, ready = self.states[child.node], self.machine.node(child.node).ready
             if state is State.RUNNING:
                 self.up.discard(child.node)
-            for action in self.tell(Unreadied(child.node, child.incarnation)):
-                # Whom it was the turn of for what is free need not be up to it any more: others go first.
-                assert isinstance(action, Start | Wait) or (isinstance(action, Move) and action.after is State.STARTING)
+            actions = self.tell(Unreadied(child.node, child.incarnation))
+            # Who needs it lets others have what it waited for.
+            assert all(action.node != child.node and not isinstance(action, Stop | Abandon) for action in actions)
             assert self.states[child.node] is state
             assert self.machine.node(child.node).ready == (ready and state is not State.RUNNING)
 
@@ -798,10 +798,10 @@ class World(RuleBasedStateMachine):
         members = self.members(supervisor)
         begun = (State.STARTING, State.STOPPING, State.BACKOFF)
         below = [self.machine.node(id) for id in supervisor.children]
-        on_their_way = any(child.state is State.STOPPING for child in below)  # those that end first, members or not
-        on_their_way = on_their_way or any(member.state in begun or self.machine.missed_by(member.id) for member in members)
+        # What runs by itself may be needed, and has to end first.
+        on_their_way = any(child.state in begun or self.machine.missed_by(child.id) for child in below)
         stuck = (State.RUNNING, State.PAUSED)
-        given_up = any(member.spent or (member.state in stuck and not member.ready) for member in members)
+        given_up = any(child.spent or (child.state in stuck and not child.ready) for child in below)
         for member in members:
             slot = member.id in self.joined and supervisor.limit is not None and supervisor.busy >= supervisor.limit
             slot = slot or bool(self.machine.missed_by(member.id))

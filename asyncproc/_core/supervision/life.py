@@ -166,8 +166,8 @@ class Life:
     def _line_up(self, supervisor: Supervised, members: list[Node]) -> None:
         """All are to be ready before it is, each in its turn."""
         supervisor.history, supervisor.culprit = (), None
-        supervisor.kept = 0 if members else 1
-        supervisor.pending += supervisor.kept
+        supervisor.kept = set() if members else {supervisor.id}
+        supervisor.pending += len(supervisor.kept)
         supervisor.unready += len(members)
         for member in members:
             enlist(self, supervisor, member)
@@ -184,8 +184,8 @@ class Life:
         """Count a member of a running supervisor again that had ended for good."""
         supervisor = member.supervisor
         assert supervisor is not None
-        if self.stays(member):
-            supervisor.kept -= 1  # it was never counted out
+        if member.id in supervisor.kept:
+            supervisor.kept.remove(member.id)  # it was never counted out
         else:
             supervisor.pending += 1
         member.awaited, member.proven, member.out, member.finished = False, False, False, False
@@ -206,9 +206,9 @@ class Life:
             self.settle(node)
             if any(above.state is State.PAUSED for above in node.ancestors()):
                 self.pause(node)
-        supervisor = node.supervisor
-        if supervisor is not None and (supervisor.line.pop(node.id, None) is not None or supervisor.line):
-            turn(self, supervisor)
+        above = node.above
+        if isinstance(above, Supervised) and (above.line.pop(node.id, None) is not None or above.line):
+            turn(self, above)  # one that runs by itself may be needed, too
 
     def settle(self, member: Node) -> None:
         """Its group need not wait for it any more to be ready."""
@@ -324,8 +324,8 @@ class Life:
 
     def _let_go_of_the_kept(self, group: Group) -> None:
         if isinstance(group, Supervised):
-            group.pending -= group.kept
-            group.kept = 0
+            group.pending -= len(group.kept)
+            group.kept.clear()
 
     def _stop_all(self, parent: Node, children: list[Node], ending: Ending) -> None:
         """In reverse order of start. The gate is held: who is stopped first must not let in who is stopped next."""
@@ -469,22 +469,16 @@ class Life:
             return  # a group that never began is skipped members first
         if verdict is not None:
             self._fall(group, member, verdict)
-        if isinstance(group, Supervised) and self.stays(member):
-            group.kept += 1
+        if isinstance(group, Supervised) and _stays(group, member):
+            group.kept.add(member.id)
         else:
             self._one_less(group)
 
-    def stays(self, member: Node) -> bool:
-        """Whether it was given up, and its supervisor goes on for it as if it had not ended."""
-        supervisor = member.supervisor
-        if supervisor is None or not member.spent or supervisor.plan.at_limit is not AtLimit.STAY:
-            return False
-        return supervisor.live and supervisor.cause is None
-
-    def count_out(self, supervisor: Supervised) -> None:
-        """One that stayed is forgotten."""
-        supervisor.kept -= 1
-        self._one_less(supervisor)
+    def count_out(self, supervisor: Supervised, member: Node) -> None:
+        """One is forgotten that may have stayed."""
+        if member.id in supervisor.kept:
+            supervisor.kept.remove(member.id)
+            self._one_less(supervisor)
 
     def _fall(self, group: Group, culprit: Node, cause: Cause) -> None:
         """It ends because of a member's end. The culprit still counts as one: the group cannot end in here."""
@@ -584,6 +578,13 @@ def _ends_with_group(node: Node, verdict: Cause | None) -> bool:
     if verdict is None and all(group.cause is None for group in groups):
         return False
     return any(map(_may_come_back, groups))
+
+
+def _stays(supervisor: Supervised, member: Node) -> bool:
+    """Whether it was given up, and its supervisor goes on for it as if it had not ended."""
+    if not member.spent or supervisor.plan.at_limit is not AtLimit.STAY:
+        return False
+    return supervisor.live and supervisor.cause is None
 
 
 def _may_come_back(group: Node) -> bool:

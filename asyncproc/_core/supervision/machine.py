@@ -359,8 +359,7 @@ class TreeMachine:
             assert isinstance(node.above, Group)
             node.above.part(node)
             if isinstance(node.above, Supervised):
-                if self._life.stays(node):
-                    self._life.count_out(node.above)
+                self._life.count_out(node.above, node)
                 turn(self._life, node.above)  # nobody waits any more for one that was given up
 
 

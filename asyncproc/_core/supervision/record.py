@@ -463,7 +463,7 @@ class Supervised(Group):
         due: of those, who is to be told now.
         endings: what they are told, one after the other. told: how many of these each of them has been told.
         resting: how many members are in BACKOFF.
-        kept: for how many it goes on although they have ended: those that stay, and one if it began with no members.
+        kept: whom it goes on for although they have ended: those that stay, and itself if it began with no members.
         turning: whether somebody lets members start or end: one that ends at once does not do so in turn.
         dependents: by name, the members that need that one.
     """
@@ -484,7 +484,7 @@ class Supervised(Group):
         self.endings: list[Ending] = []
         self.told: dict[NodeId, int] = {}
         self.resting = 0
-        self.kept = 0
+        self.kept: set[NodeId] = set()
         self.turning = False
         self.by_name: dict[str, Node] = {}
         self.dependents: dict[str, list[Node]] = {}

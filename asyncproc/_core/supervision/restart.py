@@ -11,6 +11,7 @@ from asyncproc._core.supervision.cause import Cause
 from asyncproc._core.supervision.event import Timer
 from asyncproc._core.supervision.order import departed, enlist, starts_alone, take_along, turn
 from asyncproc._core.supervision.plan import AtLimit, AutoShutdown, Restart, Strategy
+from asyncproc._core.supervision.record import Supervised
 from asyncproc._core.supervision.rhythm import rests
 from asyncproc._core.supervision.state import State
 from asyncproc.errors import RestartLimitReached, StartFailed
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from asyncproc._core.exit import Exit
     from asyncproc._core.supervision.life import Life
     from asyncproc._core.supervision.plan import Plan
-    from asyncproc._core.supervision.record import History, Node, Supervised
+    from asyncproc._core.supervision.record import History, Node
 
 PAUSE_SPREAD = 1.5
 """A pause takes a period, and at random up to so many."""
@@ -43,6 +44,8 @@ def _is_restarted(life: Life, node: Node, exit: Exit) -> bool:
     if renew:
         life.move(node, State.ENDED, exit)
         node.failures = 0
+        if isinstance(node.above, Supervised) and node.id in node.above.leaving:  # it ran by itself, and goes on so
+            departed(life, node.above, node)
         resume(life, node)
         return True
     if node.cause is not None and node.cause.reason is Reason.STOPPED:
