@@ -481,6 +481,7 @@ async def test_r43_a_thousand_crashes_in_a_second(caplog: pytest.LogCaptureFixtu
     assert moves > 2 * crashes and fast.dropped == 0  # type: ignore[attr-defined]  # of the subscription
     assert never.dropped == moves - 1000  # type: ignore[attr-defined]  # as above
     lines = [record.getMessage() for record in caplog.records]
+    lines = [line for line in lines if "was stopped" not in line]  # it was about to fail as the manager closed
     took = loop.time() - begun
     assert lines[0].startswith("app/c-") and lines[0].endswith("it will be started again")
     assert 2 <= len(lines) <= 3 + took, lines
