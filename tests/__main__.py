@@ -43,7 +43,7 @@ def _core_coverage() -> int:
         "-q",
         "tests/core",
         "-m",
-        "not slow",
+        "not slow and not full",
         "--timeout=300",
     ]
     code = subprocess.call([*run, "-p", "no:cacheprovider"])
