@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from typing_extensions import TypeVar
 
     from asyncproc._core.stats import Stats
-    from asyncproc._core.supervision.record import NodeView
+    from asyncproc._core.supervision.view import NodeView
     from asyncproc._supervision.mail import Mail
     from asyncproc._supervision.place import Place
     from asyncproc._supervision.reader import Lines, Pieces

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from asyncproc._core.lifecycle.loop_times import LoopReport
     from asyncproc._core.ring import Output
     from asyncproc._core.supervision.plan import Plan
-    from asyncproc._core.supervision.record import NodeView
+    from asyncproc._core.supervision.view import NodeView
     from asyncproc._spec.base import Spec
     from asyncproc._supervision.below import Below
     from asyncproc._supervision.gate import Hold

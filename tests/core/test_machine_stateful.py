@@ -67,7 +67,7 @@ from asyncproc.errors import SpecError, StateError
 if TYPE_CHECKING:
     from asyncproc._core.supervision.action import Action
     from asyncproc._core.supervision.event import Event
-    from asyncproc._core.supervision.record import NodeView
+    from asyncproc._core.supervision.view import NodeView
 
 T = TypeVar("T")
 EXAMPLES = 300

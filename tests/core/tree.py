@@ -46,7 +46,7 @@ from asyncproc._core.supervision.state import State
 if TYPE_CHECKING:
     from asyncproc._core.supervision.action import Action
     from asyncproc._core.supervision.event import Event
-    from asyncproc._core.supervision.record import NodeView
+    from asyncproc._core.supervision.view import NodeView
 
 
 def leaf(name: str, **options: object) -> Plan:

@@ -19,21 +19,21 @@ A node is *finished* when it has ended for good in its run; each run finishes ea
 
 from __future__ import annotations
 
-from math import inf
 from typing import TYPE_CHECKING
 
 from asyncproc._core.exit import Exit, Reason
-from asyncproc._core.supervision.action import Abandon, Finish, Move, Pause, Ready, Resume, Rung, Start, Stop, Wait
-from asyncproc._core.supervision.cause import Cause, classed, end_of, failure_of, restart_asked, shutdown_by
+from asyncproc._core.supervision.action import Finish, Move, Ready, Start, Wait
+from asyncproc._core.supervision.cause import Cause, classed, failure_of, shutdown_by
 from asyncproc._core.supervision.event import Timer
-from asyncproc._core.supervision.ladder import Descent
-from asyncproc._core.supervision.order import departed, enlist, let_go, may_begin, may_enter, turn
-from asyncproc._core.supervision.plan import AtLimit, Kind, Ladder
+from asyncproc._core.supervision.order import departed, enlist, may_begin, may_enter, turn
+from asyncproc._core.supervision.pausing import pause
+from asyncproc._core.supervision.plan import AtLimit, Kind
 from asyncproc._core.supervision.record import Group, Leaf, Supervised
 from asyncproc._core.supervision.restart import comes_back
 from asyncproc._core.supervision.restart import verdict as verdict_of
 from asyncproc._core.supervision.rhythm import keep_time, rests_first
 from asyncproc._core.supervision.state import MOVES, State
+from asyncproc._core.supervision.stopping import stop, stop_all
 from asyncproc._core.value import replaced
 from asyncproc.errors import InternalError
 
@@ -161,7 +161,7 @@ class Life:
                 if not self.admit(member):
                     self.settle(member)
         self._one_readier(group)
-        self._one_less(group)
+        self.one_less(group)
 
     def _line_up(self, supervisor: Supervised, members: list[Node]) -> None:
         """All are to be ready before it is, each in its turn."""
@@ -205,7 +205,7 @@ class Life:
         if begins:
             self.settle(node)
             if any(above.state is State.PAUSED for above in node.ancestors()):
-                self.pause(node)
+                pause(self, node)
         above = node.above
         if isinstance(above, Supervised) and (above.line.pop(node.id, None) is not None or above.line):
             turn(self, above)  # one that runs by itself may be needed, too
@@ -221,174 +221,11 @@ class Life:
         if group.unready == 0:
             self.ready(group)
 
-    # Standing still.
-
-    def pause(self, node: Node) -> None:
-        """What runs in the subtree stands still, as far as it can: a thread or a coroutine cannot."""
-        stands = isinstance(node, Group) or (isinstance(node, Leaf) and node.spawned and node.plan.ladder is not Ladder.TASK)
-        if node.state is State.RUNNING and stands:  # one that has just ended well is ready, and no more there
-            self.move(node, State.PAUSED)
-            if isinstance(node, Leaf):
-                self.actions.append(Pause(node.id, node.incarnation))
-        for child in node.below():
-            self.pause(child)
-
-    def resume(self, node: Node) -> None:
-        """It goes on; the time in which it stood still counts for none of its limits."""
-        if node.state is State.PAUSED:
-            node.stood += self.now - node.since
-            self._go_on(node)
-            self.move(node, State.RUNNING)
-            for timer, at in node.limits():
-                if at > self.now:  # it may have run as long as it was to before
-                    self.wait(node, timer, at)
-        for child in node.below():
-            self.resume(child)
-
-    def _go_on(self, node: Node) -> None:
-        if isinstance(node, Leaf):
-            self.actions.append(Resume(node.id, node.incarnation))
-
     # Being ended.
 
     def stop(self, node: Node, ending: Ending, unrun: Reason = Reason.SKIPPED) -> None:
         """End the subtree; *unrun* is the reason of *node* itself, should it not have begun."""
-        node.out = node.out or ending.cause.asked
-        self._close_course(node)
-        if node.live:
-            self._wind_down(node, ending)
-            return
-        self._stop_all(node, node.below(), ending)
-        if _comes_again(node) and node.exit is not None:  # that of the incarnation which it had
-            self.end_for_good(node, replaced(node.exit, reason=Reason.STOPPED, asked_by=ending.because))
-        elif node.state is not State.ENDED:
-            self.end_for_good(node, Exit(node.path, 0, unrun, asked_by=ending.because))
-        elif node.out:
-            self.finish(node)  # it would have come back in the next round
-
-    def _close_course(self, node: Node) -> None:
-        """It ends with what is above it: it has no more rounds, and comes back only with a group that it is part of."""
-        if node.course is not None and node.course.top is node:
-            node.course.closing = True
-            node.out = node.out or node.by_itself
-
-    def replace(self, node: Node, by: str) -> None:
-        """It lives, and a new run takes the place of this one; what was stopped in it stays so."""
-        node.renew = True
-        self._wind_down(node, restart_asked(by))
-
-    def renew(self, node: Node, by: str) -> None:
-        """It lives, and somebody wants it anew."""
-        if node.out:
-            self._call_off(node)
-        node.renew = True
-        self._wind_down(node, restart_asked(by))
-
-    def _call_off(self, node: Node) -> None:
-        """It was to end for good, and all below it: they end, those too that are still to be told, but not for good."""
-        for each in node.planned():
-            each.out = each.out and each.by_itself and each is not node
-            if isinstance(each, Supervised):
-                each.endings = [replaced(ending, cause=replaced(ending.cause, asked=False)) for ending in each.endings]
-
-    def condemn(self, node: Node, cause: Cause) -> None:
-        """It has failed though it lives: its time is over, or it is not well. What is below a group ends with it."""
-        node.cause = cause
-        self._wind_down(node, end_of(node.path, cause.reason))
-
-    def join(self, leaf: Leaf) -> None:
-        """It has run as long as it was to: it ends after its current work, and well. Within its grace, that is."""
-        if leaf.descent is not None:  # told twice
-            return
-        leaf.descent = Descent(leaf.plan.ladder)
-        self.climb(leaf, self.now)
-        if leaf.plan.grace is not None:
-            self.wait(leaf, Timer.OVERDUE, self.now + leaf.plan.grace)
-
-    def _wind_down(self, node: Node, ending: Ending) -> None:
-        node.cause = node.cause or ending.cause
-        if node.state is State.PAUSED:
-            self._go_on(node)  # one that stands still hears nothing
-        if node.state is not State.STOPPING:
-            self.move(node, State.STOPPING)
-        if isinstance(node, Group):
-            node.pending += 1
-            self._let_go_of_the_kept(node)
-        self._stop_all(node, node.below(), ending)
-        if isinstance(node, Group):
-            self._one_less(node)
-        if isinstance(node, Leaf):
-            node.descent = node.descent or Descent(node.plan.ladder)
-            node.descent.press(ending.grace, node.plan, self.now)
-            self.climb(node, self.now)
-
-    def _let_go_of_the_kept(self, group: Group) -> None:
-        if isinstance(group, Supervised):
-            group.pending -= len(group.kept)
-            group.kept.clear()
-
-    def _stop_all(self, parent: Node, children: list[Node], ending: Ending) -> None:
-        """In reverse order of start. The gate is held: who is stopped first must not let in who is stopped next."""
-        if isinstance(parent, Group):
-            parent.door.held = True
-        if isinstance(parent, Supervised):
-            parent.line.clear()
-        if isinstance(parent, Supervised) and parent.live and ending.grace != 0:
-            self._stop_in_turn(parent, children, ending)
-        else:
-            for child in reversed(children):
-                self.stop(child, ending)
-        if isinstance(parent, Group):
-            parent.door.held = False
-            self.fill(parent.door)
-
-    def _stop_in_turn(self, supervisor: Supervised, children: list[Node], ending: Ending) -> None:
-        supervisor.door.held = True
-        for child in reversed(children):
-            if child.state is State.STOPPING or not child.live:
-                self.stop(child, ending)
-            else:
-                self._begin_no_more(child, ending)
-                if not child.live:  # that was its end: what runs by itself below it must hear of it all the same
-                    self.stop(child, ending)
-        supervisor.door.held = False
-        let_go(supervisor, [child for child in reversed(children) if child.live], ending)
-        turn(self, supervisor)
-
-    def _begin_no_more(self, node: Node, ending: Ending) -> None:
-        """Its turn to end will come. Until then what lives in it goes on, and what does not will not begin."""
-        self._close_course(node)
-        if isinstance(node, Group):
-            node.cause = node.cause or ending.cause
-            node.pending += 1
-            node.door.held = True
-        if isinstance(node, Supervised):
-            node.line.clear()
-        for child in reversed(node.below()):
-            if child.live:
-                self._begin_no_more(child, ending)
-            else:
-                self.stop(child, ending)
-        if isinstance(node, Group):
-            node.door.held = False
-            self._one_less(node)
-
-    def climb(self, leaf: Leaf, now: float) -> None:
-        """Take the rungs that are due. One that is still being made can only be given up: then this comes again."""
-        descent = leaf.descent
-        if descent is None:
-            return
-        before, taken = descent.due, descent.climb(now, leaf.spawned)
-        for rung in taken:
-            number = leaf.incarnation
-            self.actions.append(Abandon(leaf.id, number) if rung is None else Stop(leaf.id, number, rung))
-        if taken or descent.due != before:
-            # The timer set before is void: told late, or twice, it must not stand for a later rung.
-            descent.serial = 0
-            if descent.due < inf:
-                descent.serial = self.wait(leaf, Timer.REAP if descent.rung is Rung.KILL else Timer.RUNG, descent.due)
-
-    # Having ended.
+        stop(self, node, ending, unrun)
 
     def leave(self, leaf: Leaf, raw: Exit) -> None:
         """The leaf is gone."""
@@ -472,28 +309,28 @@ class Life:
         if isinstance(group, Supervised) and _stays(group, member):
             group.kept.add(member.id)
         else:
-            self._one_less(group)
+            self.one_less(group)
 
     def count_out(self, supervisor: Supervised, member: Node) -> None:
         """One is forgotten that may have stayed."""
         if member.id in supervisor.kept:
             supervisor.kept.remove(member.id)
-            self._one_less(supervisor)
+            self.one_less(supervisor)
 
     def _fall(self, group: Group, culprit: Node, cause: Cause) -> None:
         """It ends because of a member's end. The culprit still counts as one: the group cannot end in here."""
         group.cause = cause
         if isinstance(group, Supervised):
             group.culprit = culprit.id
-        self._let_go_of_the_kept(group)
+            group.keep_nobody()
         if group.pending > 1:
             self.move(group, State.STOPPING)
         # Those too that end already: nobody is to end before they have who need it.
         part = group.present() if isinstance(group, Supervised) else group.taking_part()
         others = [member for member in part if member.state is not State.ENDED]
-        self._stop_all(group, others, failure_of(culprit.path) if culprit.failed else shutdown_by(culprit.path))
+        stop_all(self, group, others, failure_of(culprit.path) if culprit.failed else shutdown_by(culprit.path))
 
-    def _one_less(self, group: Group) -> None:
+    def one_less(self, group: Group) -> None:
         group.pending -= 1
         if group.pending == 0:
             cause = group.cause or Cause(Reason.FINISHED)
@@ -554,13 +391,6 @@ def _course(node: Node) -> Course:
     if node.course is None:
         raise InternalError(f"node {node.path}: is not in a run")
     return node.course
-
-
-def _comes_again(node: Node) -> bool:
-    """Whether it has ended in this run, and waits to be started once more."""
-    if node.state is not State.WAITING:
-        return node.state is State.BACKOFF
-    return (node.supervisor is not None and node.proven) or (node.rhythm is not None and node.rhythm.ran)
 
 
 def _verdict(node: Node) -> Cause | None:

@@ -36,11 +36,13 @@ from asyncproc._core.supervision.event import (
 )
 from asyncproc._core.supervision.life import Life
 from asyncproc._core.supervision.order import enlist, starts_alone, turn
+from asyncproc._core.supervision.pausing import pause, unpause
 from asyncproc._core.supervision.plan import Kind, Ladder
 from asyncproc._core.supervision.record import Course, Group, Leaf, Supervised
 from asyncproc._core.supervision.restart import judged, resume
 from asyncproc._core.supervision.rhythm import due, wake
 from asyncproc._core.supervision.state import State
+from asyncproc._core.supervision.stopping import climb, condemn, join, renew
 from asyncproc._core.supervision.tokens import Tokens
 from asyncproc.errors import Fault, InternalError, SpecError, StateError, UnknownNode
 
@@ -50,7 +52,8 @@ if TYPE_CHECKING:
     from asyncproc._core.supervision.action import Action
     from asyncproc._core.supervision.event import Event
     from asyncproc._core.supervision.plan import Plan
-    from asyncproc._core.supervision.record import Node, NodeView
+    from asyncproc._core.supervision.record import Node
+    from asyncproc._core.supervision.view import NodeView
 
 
 class TreeMachine:
@@ -101,7 +104,7 @@ class TreeMachine:
             case PauseAsked():
                 self._pause_asked(self._known(event.node))
             case ResumeAsked():
-                self._life.resume(self._known(event.node))
+                unpause(self._life, self._known(event.node))
             case LimitSet():
                 self._limit_set(event)
             case Judged():
@@ -259,7 +262,7 @@ class TreeMachine:
         node = self._known(event.node)
         _check_groups(node)
         if node.live:
-            self._life.renew(node, event.by)
+            renew(self._life, node, event.by)
             return
         if node.state is State.BACKOFF:
             resume(self._life, node)
@@ -279,7 +282,7 @@ class TreeMachine:
             raise StateError(f"node {node.path}: is {node.state.value}; only what runs can be paused")
         if isinstance(node, Leaf) and node.plan.ladder is Ladder.TASK:
             raise StateError(f"node {node.path}: is a thread or a coroutine of this process, which cannot be paused")
-        self._life.pause(node)
+        pause(self._life, node)
 
     def _limit_set(self, event: LimitSet) -> None:
         node = self._known(event.node)
@@ -302,25 +305,25 @@ class TreeMachine:
         match event.timer:
             case Timer.START:
                 if node.state is State.STARTING:
-                    self._life.condemn(node, Cause(Reason.TIMED_OUT))
+                    condemn(self._life, node, Cause(Reason.TIMED_OUT))
             case Timer.OVERDUE:
                 if node.state is not State.STOPPING:
-                    self._life.condemn(node, Cause(Reason.TIMED_OUT))
+                    condemn(self._life, node, Cause(Reason.TIMED_OUT))
             case Timer.TIMEOUT | Timer.JOIN if not _is_over(node, event.timer, self._life.now):
                 pass  # it was paused since this timer was set
             case Timer.TIMEOUT:
                 if node.state is not State.STOPPING:
-                    self._life.condemn(node, Cause(Reason.TIMED_OUT))
+                    condemn(self._life, node, Cause(Reason.TIMED_OUT))
             case Timer.BACKOFF:
                 if node.serial == event.serial:
                     resume(self._life, node)
             case Timer.JOIN:
                 if node.state is not State.STOPPING:
-                    self._life.join(self._leaf(event.node))
+                    join(self._life, self._leaf(event.node))
             case _:
                 leaf = self._leaf(event.node)
                 if leaf.descent is not None and leaf.descent.serial == event.serial:
-                    self._life.climb(leaf, max(self._life.now, leaf.descent.due))
+                    climb(self._life, leaf, max(self._life.now, leaf.descent.due))
 
     def _reported(
         self, leaf: Leaf, event: Spawned | Released | Readied | Unreadied | Acknowledged | Condemned | Exited
@@ -328,7 +331,7 @@ class TreeMachine:
         match event:
             case Spawned():
                 leaf.spawned, leaf.pid = True, event.pid
-                self._life.climb(leaf, self._life.now)  # what was asked of it while it was being made
+                climb(self._life, leaf, self._life.now)  # what was asked of it while it was being made
             case Released():
                 self._life.release(leaf)
             case Readied():
@@ -338,10 +341,10 @@ class TreeMachine:
             case Acknowledged():
                 if leaf.descent is not None:
                     leaf.descent.acknowledge()
-                    self._life.climb(leaf, self._life.now)
+                    climb(self._life, leaf, self._life.now)
             case Condemned():
                 if leaf.state is not State.STOPPING:
-                    self._life.condemn(leaf, Cause(event.reason, event.why))
+                    condemn(self._life, leaf, Cause(event.reason, event.why))
             case _:
                 self._life.leave(leaf, event.exit)
 

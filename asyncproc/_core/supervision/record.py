@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from math import inf
-from typing import TYPE_CHECKING, ClassVar, Protocol, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 from asyncproc._core.supervision.event import Timer
 from asyncproc._core.supervision.plan import Kind, Restart
-from asyncproc._core.supervision.rhythm import Rhythm
 from asyncproc._core.supervision.state import State
 
 if TYPE_CHECKING:
@@ -26,94 +25,6 @@ LIVE = frozenset({State.STARTING, State.RUNNING, State.PAUSED, State.STOPPING})
 """The states in which a node has an incarnation."""
 
 _TRAIL = 6
-
-
-class NodeView(Protocol):
-    """A node as others may see it: always the present, never to be written."""
-
-    @property
-    def id(self) -> NodeId: ...
-    @property
-    def plan(self) -> Plan: ...
-    @property
-    def name(self) -> str:
-        """The last part of its path."""
-
-    @property
-    def parent(self) -> NodeId | None: ...
-    @property
-    def children(self) -> tuple[NodeId, ...]:
-        """The plan's members in its order, then what was added, in order of start. Made anew at each reading."""
-
-    @property
-    def state(self) -> State: ...
-    @property
-    def since(self) -> float:
-        """When it came into this state, the machine's clock; 0.0 while CREATED."""
-
-    @property
-    def begun(self) -> float:
-        """When its last incarnation began, the machine's clock; 0.0 before the first."""
-
-    @property
-    def incarnation(self) -> int:
-        """Of its last incarnation, from 1; 0 before the first."""
-
-    @property
-    def round(self) -> int:
-        """The round that it is in, waits for or has ended, from 1; 0 before the first."""
-
-    @property
-    def ready(self) -> bool:
-        """Whether this incarnation has been ready."""
-
-    @property
-    def pid(self) -> int | None:
-        """While it lives; None for what has no process."""
-
-    @property
-    def exit(self) -> Exit | None:
-        """How it last ended (or was skipped); None before."""
-
-    @property
-    def idle(self) -> bool:
-        """Whether a new run may have it."""
-
-    @property
-    def ending(self) -> bool:
-        """Whether it lives and is to end, though its turn to be told may not have come: nothing begins below it."""
-
-    @property
-    def finished(self) -> bool:
-        """Whether it has ended for good: only another RunAsked, or a restart of its group, brings it back."""
-
-    @property
-    def asleep(self) -> bool:
-        """Whether it rests until the next time at which it is to run by its schedule."""
-
-    @property
-    def out(self) -> bool:
-        """Whether somebody has asked for its end in this run."""
-
-    @property
-    def deadline(self) -> float:
-        """When what runs here is killed, the machine's clock; ``inf`` when it was not asked to end, or without end."""
-
-    @property
-    def limit(self) -> int | None:
-        """How many of its children live at once, of a group; None for all."""
-
-    @property
-    def busy(self) -> int:
-        """How many of its children have not ended and were asked to run, of a group."""
-
-    @property
-    def spent(self) -> tuple[Exit, ...]:
-        """The failures, oldest first, after which it was given up because the limit was reached; empty otherwise."""
-
-    @property
-    def culprit(self) -> NodeId | None:
-        """The member by whose end a supervisor ended."""
 
 
 class Course:
@@ -188,6 +99,27 @@ class Gate:
         """It has ended, or waits no longer."""
         if self.waiting.pop(node.id, None) is None:
             self.inside -= 1
+
+
+class Rhythm:
+    """Where a node with a schedule stands.
+
+    Attributes:
+        ticket: of the Due that is to come; 0 when none is, before its first turn and after its end for good.
+        asleep: whether it rests until then.
+        queued: whether a due time has come while it ran, and is to be made up for.
+        ran: whether it has run since its first turn.
+    """
+
+    __slots__ = ("asleep", "queued", "ran", "ticket")
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """It has ended for good, or has not begun."""
+        self.ticket = 0
+        self.asleep = self.queued = self.ran = False
 
 
 class Node:
@@ -488,6 +420,11 @@ class Supervised(Group):
         self.turning = False
         self.by_name: dict[str, Node] = {}
         self.dependents: dict[str, list[Node]] = {}
+
+    def keep_nobody(self) -> None:
+        """It goes on for nobody any more: it is to end, or does when those have that live."""
+        self.pending -= len(self.kept)
+        self.kept.clear()
 
     def join(self, member: Node) -> None:
         """Take in one more member; those of its plan first, in order."""

@@ -17,36 +17,16 @@ from asyncproc._core.supervision.action import AwaitDue
 from asyncproc._core.supervision.order import departed, enlist, starts_alone
 from asyncproc._core.supervision.plan import Overlap
 from asyncproc._core.supervision.state import State
+from asyncproc._core.supervision.stopping import replace
 
 if TYPE_CHECKING:
     from asyncproc._core.exit import Exit
     from asyncproc._core.supervision.life import Life
-    from asyncproc._core.supervision.record import Node
+    from asyncproc._core.supervision.record import Node, Rhythm
 
 
 _LEFT_ALONE = frozenset({State.PAUSED, State.STOPPING})
 """Somebody has other plans with what is there."""
-
-
-class Rhythm:
-    """Where a node with a schedule stands.
-
-    Attributes:
-        ticket: of the Due that is to come; 0 when none is, before its first turn and after its end for good.
-        asleep: whether it rests until then.
-        queued: whether a due time has come while it ran, and is to be made up for.
-        ran: whether it has run since its first turn.
-    """
-
-    __slots__ = ("asleep", "queued", "ran", "ticket")
-
-    def __init__(self) -> None:
-        self.clear()
-
-    def clear(self) -> None:
-        """It has ended for good, or has not begun."""
-        self.ticket = 0
-        self.asleep = self.queued = self.ran = False
 
 
 def rests_first(life: Life, node: Node) -> bool:
@@ -114,7 +94,7 @@ def due(life: Life, node: Node, rhythm: Rhythm) -> None:
     if node.plan.overlap is Overlap.QUEUE:
         rhythm.queued = node.live or node.state is State.BACKOFF
     elif node.plan.overlap is Overlap.RESTART and node.live and node.state not in _LEFT_ALONE and _goes_on(node):
-        life.replace(node, "its schedule")
+        replace(life, node, "its schedule")
     elif node.plan.overlap is Overlap.RESTART and node.state is State.BACKOFF:
         _start(life, node)
 
