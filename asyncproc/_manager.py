@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from asyncproc._shared.namespace import Namespace
     from asyncproc._shared.server import NamespaceServer
     from asyncproc._supervision.place import Place
+    from asyncproc.errors import RestartLimitReached
 
     S = TypeVar("S", default=Any)
     R = TypeVar("R")
@@ -375,6 +376,15 @@ class Manager(Generic[S]):
     def stop_bound(self) -> float | None:
         """Seconds that ``stop()`` takes at most; None when a node may take for ever."""
         return 0.0 if self._root is None else self._root.stop_bound
+
+    @property
+    def given_up(self) -> list[RestartLimitReached]:
+        """Who has failed more often than its limit allows since the manager was opened, oldest first, at most 1000.
+
+        Each with its path in its text, the failures as ``exits`` and what the last one was raised as, as its cause. One that
+        was started again since stays in the list.
+        """
+        return [] if self._root is None else list(self._root.supervisor.given_up)
 
     @property
     def guarantees(self) -> Mapping[str, bool | str]:

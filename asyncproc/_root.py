@@ -247,7 +247,7 @@ class Root:
     def _hurry(self, by: str) -> None:
         """Whoever wanted the end does not wait for it any more."""
         self.supervisor.post(KillAsked(self.supervisor.root.id, by))
-        self.supervisor.hurry()
+        self.supervisor.chores.hurry()
 
     def _report(self, places: list[Place], duration: float) -> StopReport:
         left = tuple(place.path for place in places if place.left)

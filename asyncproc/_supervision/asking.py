@@ -79,7 +79,7 @@ class Asking:
             self._set(self._begun + self._limit, self._still)
             return
         self.task = task = self._supervisor.loop.create_task(self._check(), name=self._name)
-        self._supervisor.checks.add(task)
+        self._supervisor.chores.checks.add(task)
         task.add_done_callback(self._ended)
         self._step = 0
         self._wait()
@@ -131,7 +131,7 @@ class Asking:
 
     def _forget(self, task: asyncio.Task[str | None]) -> None:
         self.task = None
-        self._supervisor.checks.discard(task)
+        self._supervisor.chores.checks.discard(task)
 
     def _cancel_alarm(self) -> None:
         if self._alarm is not None:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Generator, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Self, cast
 
 from asyncproc._core import options as kinds
-from asyncproc._core.exit import Exit, Phase, Reason
+from asyncproc._core.exit import Exit, Phase
 from asyncproc._core.lifecycle.loop_times import LoopReport
 from asyncproc._core.supervision.event import OWN, KillAsked, PauseAsked, RestartAsked, ResumeAsked, StopAsked
 from asyncproc._core.supervision.record import LIVE
@@ -18,7 +18,8 @@ from asyncproc._supervision.bounded import end_place
 from asyncproc._supervision.events import Events
 from asyncproc._supervision.gate import BeforeLoop, hold_of, next_step
 from asyncproc._supervision.outcome import error_of, results_of
-from asyncproc.errors import ChildError, ChildStopped, Fault, SpecError, StartFailed, StateError
+from asyncproc._supervision.start_failure import raise_start_failure
+from asyncproc.errors import ChildStopped, Fault, SpecError, StateError
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
@@ -175,25 +176,7 @@ class Handle(Generic[T_co]):
         finally:
             place.starting = False
         if place.view.plan.overlap is None or place.view.finished:  # a run that has failed is not the last one
-            self._raise_start_failure()
-
-    def _raise_start_failure(self) -> None:
-        place = self._place
-        exit = None if place.view.state in (State.RUNNING, State.STARTING) else place.view.exit
-        unsaid = place.spec._asyncproc.options.get("ready") is not None and not place.said_ready
-        if exit is None or ((place.view.ready or exit.reason is Reason.FINISHED) and not unsaid):
-            return
-        place.awaited = True
-        error = error_of(place, exit)
-        if error is None:
-            if unsaid:
-                raise StartFailed(_start_text(place, exit), exit)
-            return
-        if exit.reason is Reason.STOPPED and not isinstance(error, ChildError):  # what it had failed by before it was stopped
-            raise ChildStopped(exit.explain(), exit) from error
-        if not exit.failed or isinstance(error, StartFailed):  # a supervisor has said which member it was
-            raise error
-        raise StartFailed(_start_text(place, exit), exit) from error
+            raise_start_failure(place)
 
     async def wait_for(self, *, state: State | None = None, incarnation: int | None = None) -> None:
         """Wait until the node has come to this state, or this incarnation.
@@ -271,7 +254,7 @@ class Handle(Generic[T_co]):
             place.starting = False
         if view.incarnation == before and view.exit is not None:
             raise ChildStopped(f"{view.exit.explain()}; it was not started again", view.exit)
-        self._raise_start_failure()
+        raise_start_failure(place)
 
     async def _end_held(self) -> None:
         if not self._place.view.idle:
@@ -523,27 +506,6 @@ def check_grace(path: str, grace: float | None) -> float | None:
     ):
         raise SpecError([Fault(path, "grace", grace, "must be >= 0 seconds, or None")])
     return grace
-
-
-def _start_text(place: Place, exit: Exit) -> str:
-    text = f"{exit.path} ended before it was ready: {exit.explain()}"
-    if not place.said_ready and (unsaid := _unsaid(place)):
-        text = f"{text} ({unsaid})"
-    tail = exit.stderr_tail.strip()
-    return f"{text}\nlast lines of its standard error:\n{tail}" if tail else text
-
-
-def _unsaid(place: Place) -> str | None:
-    """Why it was not ready, of one whose spec says how that is found."""
-    if place.health is not None and place.health.says_ready:
-        return place.health.unsaid
-    return _NEVER.get(str(place.spec._asyncproc.options.get("ready")))
-
-
-_NEVER = {
-    "call": "it never called ready()",
-    "notify": "it never sent READY=1, nor a newline on descriptor 3",
-}
 
 
 def _has_come_far(view: NodeView) -> bool:

@@ -96,7 +96,7 @@ class Heartbeats:
         why = watched.heart.why(finding, watched.vitals.condition())
         if why is not None:
             watched.stacks = ""
-            self._supervisor.carry(self._condemn(watched, why))
+            self._supervisor.chores.carry(self._condemn(watched, why))
 
     async def _condemn(self, watched: Watched, why: str) -> None:
         """Take its stacks, within their limit, then have it ended."""

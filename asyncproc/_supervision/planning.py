@@ -43,15 +43,7 @@ def plan_of(
     described = spec._asyncproc
     options = described.options
     grace = options.get("grace", grace)
-    shared = {
-        "grace": grace,
-        "timeout": options.get("timeout"),
-        "restart": _restart(options, supervised),
-        "needs": tuple(options.get("needs", ())),
-        "essential": options.get("essential", False),
-        **_rhythm(options),
-        "resources": tuple(sorted(options.get("resources", {}).items())),
-    }
+    shared = {"grace": grace, "restart": _restart(options, supervised), **_shared(options)}
     if described.kind not in _KIND:
         return Plan(
             name,
@@ -78,6 +70,17 @@ def plan_of(
         **shared,
         **(_supervision(options) if supervises else {}),
     )
+
+
+def _shared(options: Mapping[str, Any]) -> dict[str, Any]:
+    """What groups have as well as leaves."""
+    return {
+        "timeout": options.get("timeout"),
+        "needs": tuple(options.get("needs", ())),
+        "essential": options.get("essential", False),
+        "resources": tuple(sorted(options.get("resources", {}).items())),
+        **_rhythm(options),
+    }
 
 
 def _restart(options: Mapping[str, Any], supervised: bool) -> Restart:

@@ -10,7 +10,7 @@ import asyncio
 import inspect
 import logging
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from math import inf
 from typing import TYPE_CHECKING, Any, assert_never
 
@@ -47,10 +47,12 @@ from asyncproc._core.supervision.event import (
 )
 from asyncproc._core.supervision.machine import TreeMachine
 from asyncproc._core.supervision.record import LIVE
+from asyncproc._core.supervision.restart import limit_error
 from asyncproc._core.supervision.state import State
 from asyncproc._core.transition import Transition
 from asyncproc._ipc.frame import GATES
 from asyncproc._spec.group import members_of
+from asyncproc._supervision.chores import Chores
 from asyncproc._supervision.crash_log import CrashLog, clean_up_failure
 from asyncproc._supervision.gate import Gates, Hold
 from asyncproc._supervision.place import Incarnation, Place
@@ -69,17 +71,14 @@ if TYPE_CHECKING:
     from asyncproc._supervision.schedules import Schedules
     from asyncproc._supervision.watching import Watching
     from asyncproc.abc import Alarm, Clock, Engine, Service, Subscriber
+    from asyncproc.errors import RestartLimitReached
 
 log = logging.getLogger("asyncproc")
 
+GIVEN_UP = 1000
+"""How many of those that were given up are remembered, the latest."""
 LAST_SECONDS = 0.5
 """Of the time that the owner of a tree has left, what it keeps for its own end; never more than a quarter."""
-HOOK_LIMIT = 5.0
-"""Seconds that a user's async callback may take."""
-CUT_LIMIT = 1.0
-"""Seconds that one may take to end when it has been cut; nobody waits longer for it."""
-HURRY_LIMIT = 0.1
-"""The same when somebody is in a hurry."""
 
 
 class Supervisor:
@@ -117,6 +116,7 @@ class Supervisor:
         self.journal: Callable[[Event, float], None] | None = None
         self.on_close: list[Callable[[], None]] = []
         self.closing = False  # nothing new is started any more
+        self.given_up: deque[RestartLimitReached] = deque(maxlen=GIVEN_UP)
         self._mailbox: deque[Event] = deque()
         self._wishes: deque[Action] = deque()
         self._working = False
@@ -124,10 +124,8 @@ class Supervisor:
         self._memory: MemoryWatch | None = None
         self._schedules: Schedules | None = None
         self._watching: Watching | None = None
-        self._hooks: set[asyncio.Task[None]] = set()
-        self._hurried: asyncio.Future[None] = loop.create_future()
+        self.chores = Chores(loop)
         self._crashes = CrashLog(clock, name)
-        self.checks: set[asyncio.Task[Any]] = set()
         self._end: Alarm | None = None
         self.owner_ends = inf
         self.deadline = inf  # when all of it is killed, because its owner is
@@ -364,6 +362,8 @@ class Supervisor:
                 subscriber(transition)
         if move.before is State.STARTING and move.after is State.RUNNING:
             self._call_back(place, "started")
+        if move.after is State.ENDED and move.exit is not None and place.view.spent:
+            self.given_up.append(limit_error(place.path, place.limits, place.view.spent))
         if move.exit is not None and move.before in LIVE:
             self._call_back(place, "ended")
             self._crashes.note(place, move)
@@ -422,18 +422,11 @@ class Supervisor:
         try:
             answer = place.callbacks[word](handle_of(self, place))
             if inspect.isawaitable(answer):
-                what = f"{word} callback of {place.path}"
-                self.carry(_bounded(answer, what), what)
+                self.chores.await_hook(answer, f"{word} callback of {place.path}")
         except (KeyboardInterrupt, SystemExit) as error:  # the host's business: it unwinds the loop, and not what we do here
             self.loop.call_soon(_raise, error)
         except BaseException:  # a CancelledError is not that of whoever has led to this
             log.exception("%s: its %s callback failed", place.path, word)
-
-    def carry(self, work: Coroutine[Any, Any, None], name: str | None = None) -> None:
-        """Own a task until it is through; it has its limit, and nobody waits for it but the close."""
-        task = self.loop.create_task(work, name=name)
-        self._hooks.add(task)
-        task.add_done_callback(self._hooks.discard)
 
     def end_within(self, seconds: float) -> None:
         """Whoever owns this tree is killed in so many seconds: what still lives shortly before is killed by us, in order."""
@@ -445,32 +438,14 @@ class Supervisor:
                 self._end.cancel()
             self._end = self.clock.call_at(deadline, self.post, KillAsked(self.root.id, "the end of its owner"))
 
-    def hurry(self) -> None:
-        """Cut callbacks that are under way: whoever closes does not wait for their limits."""
-        for task in self._hooks:
-            task.cancel()
-        if not self._hurried.done():
-            self._hurried.set_result(None)
-
     async def aclose(self) -> None:
-        """Wait for callbacks that are under way, which have their limits, and for checks, which were cancelled."""
+        """End what looks and tells, and wait for what is under way."""
         self._crashes.close()
         if self._watching is not None:
             await self._watching.aclose()
         if self._end is not None:
             self._end.cancel()
-        await self._end_of(self._hooks, HOOK_LIMIT + CUT_LIMIT)
-        await self._end_of(self.checks, HOOK_LIMIT)
-
-    async def _end_of(self, tasks: set[asyncio.Task[Any]], limit: float) -> None:
-        deadline = self.loop.time() + limit
-        while tasks and (left := deadline - self.loop.time()) > 0:
-            hurry = set() if self._hurried.done() else {self._hurried}
-            await asyncio.wait({*tasks, *hurry}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-            if hurry and self._hurried.done():
-                deadline = min(deadline, self.loop.time() + HURRY_LIMIT)
-        for task in tasks:
-            log.error("%s does not end, though it was cancelled", task.get_name())
+        await self.chores.aclose()
 
 
 def equipped(spec: Spec[Any], slots: Slots) -> Spec[Any]:
@@ -523,29 +498,6 @@ def _judgement(place: Place, exit: Exit) -> bool:
     except Exception:
         log.exception("%s: its restart predicate failed; a failure is followed by a restart", place.path)
         return exit.failed
-
-
-async def _bounded(answer: Any, what: str) -> None:
-    task = asyncio.current_task()
-    assert task is not None
-    cuts: list[float] = []
-
-    def cut() -> None:  # told at once: one that does not listen may never end
-        log.error("%s took more than %s s and was cut", what, HOOK_LIMIT)
-        cuts.append(HOOK_LIMIT)
-        task.cancel()
-
-    alarm = asyncio.get_running_loop().call_later(HOOK_LIMIT, cut)
-    try:
-        await answer
-    except asyncio.CancelledError:
-        if not cuts:
-            log.error("%s was cancelled", what)
-            raise
-    except Exception:
-        log.exception("%s failed", what)
-    finally:
-        alarm.cancel()
 
 
 def _raise(error: BaseException) -> None:

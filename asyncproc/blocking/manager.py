@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing_extensions import TypeVar
 
     from asyncproc._shared.namespace import BlockingNamespace
+    from asyncproc.errors import RestartLimitReached
 
     S = TypeVar("S", default=Any)
     R = TypeVar("R")
@@ -253,6 +254,11 @@ class Manager(Face, Generic[S]):
     def stop_bound(self) -> float | None:
         """Seconds that ``stop()`` takes at most; None when a node may take for ever."""
         return self._ask("stop_bound", lambda: self._inner.stop_bound)
+
+    @property
+    def given_up(self) -> list[RestartLimitReached]:
+        """Who has failed more often than its limit allows since the manager was opened, oldest first, at most 1000."""
+        return self._ask("given_up", lambda: self._inner.given_up)
 
     @property
     def guarantees(self) -> Mapping[str, bool | str]:

@@ -193,6 +193,7 @@ REFUSED: list[tuple[Callable[[Any, Any], Any], str, str]] = [
     (lambda manager, handle: manager.tree(), "Manager.tree()", "manager.tree()"),
     (lambda manager, handle: manager.forget_ended(), "Manager.forget_ended()", "manager.forget_ended()"),
     (lambda manager, handle: manager.stop_bound, "Manager.stop_bound", "manager.stop_bound"),
+    (lambda manager, handle: manager.given_up, "Manager.given_up", "manager.given_up"),
     (lambda manager, handle: manager.events(), "Manager.events()", "async for … in manager.events()"),
     (lambda manager, handle: handle.result(), "Handle.result()", "await handle"),
     (lambda manager, handle: handle.wait(), "Handle.wait()", "await handle.wait()"),

@@ -252,7 +252,7 @@ async def test_r63_probes_are_not_missed_because_the_host_was_blocked() -> None:
     async with Manager() as manager:
         alive = Http(url, interval=0.05, timeout=0.4, failures=1)
         handle = await manager.start(Command(PYTHON, "-c", program, ready=Http(url), alive=alive))
-        checks = manager._root.supervisor.checks  # type: ignore[union-attr]  # it is open
+        checks = manager._root.supervisor.chores.checks  # type: ignore[union-attr]  # it is open
         for _ in range(4):
             while not checks and not handle.exit:  # noqa: ASYNC110  # the very turn in which one begins
                 await asyncio.sleep(0)

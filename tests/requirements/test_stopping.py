@@ -32,7 +32,7 @@ from asyncproc import (
 )
 from asyncproc._core.supervision.action import Rung
 from asyncproc._runtime.process import ProcessChild
-from asyncproc._supervision import supervisor as driver
+from asyncproc._supervision import chores
 from asyncproc.testing import AwaitPoint, Leaks, ScriptedChild, hostile
 from tests.cli.terminal import CTRL_C, Terminal, screen_of
 from tests.faults.harness import children_of, ended, wait_stopped
@@ -686,7 +686,7 @@ async def test_r23_callback_that_misbehaves_is_logged_and_cut(
     word: str, how: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Start and stop go on as if there was none, and the close waits for no more than its limit."""
-    monkeypatch.setattr(driver, "HOOK_LIMIT", 0.2)
+    monkeypatch.setattr(chores, "HOOK_LIMIT", 0.2)
     callback, text = CALLBACKS[how]
     begun = time.monotonic()
     async with Manager() as manager:
@@ -702,8 +702,8 @@ async def test_r23_callback_that_ignores_its_limit_holds_up_no_close(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is cut, named, and left behind."""
-    monkeypatch.setattr(driver, "HOOK_LIMIT", 0.1)
-    monkeypatch.setattr(driver, "CUT_LIMIT", 0.2)
+    monkeypatch.setattr(chores, "HOOK_LIMIT", 0.1)
+    monkeypatch.setattr(chores, "CUT_LIMIT", 0.2)
     gate = asyncio.Event()
     tasks: list[asyncio.Task[Any] | None] = []
 

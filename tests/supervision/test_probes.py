@@ -300,7 +300,7 @@ async def test_start_ends_with_what_comes_first() -> None:
         with pytest.raises(asyncio.CancelledError):
             await starting
         assert manager.find("cancelled").state is State.ENDED
-        assert not manager._root.supervisor.checks  # type: ignore[union-attr]  # it is open
+        assert not manager._root.supervisor.chores.checks  # type: ignore[union-attr]  # it is open
 
 
 async def test_node_without_probes_has_no_part_of_this() -> None:

@@ -227,3 +227,21 @@ async def test_messages_reach_the_next_incarnation() -> None:
 
 async def echo_once() -> None:
     await current().send((await current().receive(), current().incarnation))
+
+
+async def test_who_was_given_up_is_remembered_with_the_reason() -> None:
+    """After its node is forgotten, and after the close, too; a manager that is not open yet has none."""
+    manager = Manager(Supervisor(sleeper("a"), sleeper("b"), backoff=QUICK, intensity=1, at_limit="stay"))
+    assert manager.given_up == []
+    async with manager:
+        handle = manager.find("a")
+        for incarnation in (1, 2):
+            await handle.wait_for(incarnation=incarnation, state=State.RUNNING)
+            os.kill(handle.pid or 0, signal.SIGKILL)
+        await handle.wait()
+        (error,) = manager.given_up
+        assert str(error).startswith("app/a: 2 failures within") and [exit.signal for exit in error.exits] == [signal.SIGKILL] * 2
+        await handle.restart()
+        await group(manager).remove("a")
+        assert [str(each) for each in manager.given_up] == [str(error)]
+    assert len(manager.given_up) == 1
