@@ -25,6 +25,7 @@ from asyncproc._core.supervision.event import (
 from asyncproc._core.supervision.machine import TreeMachine
 from asyncproc._core.supervision.plan import Kind, Ladder, Plan
 from asyncproc._core.supervision.state import State
+from asyncproc._core.supervision.view import NodeView
 from asyncproc.errors import InternalError, SpecError, StateError, UnknownNode
 from tests.core.tree import Tree, concurrent, leaf, sequential
 
@@ -994,6 +995,14 @@ class TestForgotten:
 
 
 class TestViews:
+    def test_view_has_all_that_it_promises(self) -> None:
+        """Of a group as of a leaf: a name that a node has not would be found by whoever asks first."""
+        tree = Tree(concurrent("app", leaf("a")))
+        names = [name for name in vars(NodeView) if not name.startswith("_")]
+        assert "state" in names
+        for node in (tree["app"], tree["a"]):
+            assert all(hasattr(node, name) for name in names)
+
     def test_view_follows_the_node(self) -> None:
         """All that a driver and a snapshot need."""
         tree = Tree(concurrent("app", leaf("a")))

@@ -791,7 +791,10 @@ class World(RuleBasedStateMachine):
         if not above or above[0].plan.kind is not Kind.SUPERVISOR:
             return True
         others = (member for member in self.members(above[0]) if member.id != node.id)
-        return all(other.state in (State.RUNNING, State.ENDED) and not other.spent for other in others)
+        done = State.ENDED
+        return all(
+            (other.ready if other.state is State.RUNNING else other.state is done and not other.spent) for other in others
+        )
 
     def check_line(self, supervisor: NodeView) -> None:
         """Who waits there waits for somebody that is on its way, for a slot, or for one that cannot do its work."""

@@ -911,6 +911,19 @@ class TestByHand:
         assert tree.exited("a") == []
         assert tree.cut("x") == ["finish x timed_out", "start a"]
 
+    def test_what_runs_by_itself_is_restarted_by_hand_while_it_ends_with_its_supervisor(self) -> None:
+        """It comes back by itself, and the members do not wait for it."""
+        tree = Tree(concurrent("app", supervisor("s", leaf("a")), continues=True))
+        tree.run()
+        tree.up("a")
+        tree.add(leaf("x"), "s")
+        tree.run("x")
+        tree.up("x")
+        tree.restart("s")
+        assert tree.exited("a") == []
+        assert tree.restart("x") == []
+        assert tree.cut("x") == ["start a", "start x"]
+
     def test_restart_of_one_that_ends_for_a_restart_of_all(self) -> None:
         """It comes back with the others, once."""
         tree = running(child("a"), child("b"), strategy=ALL)

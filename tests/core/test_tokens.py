@@ -36,6 +36,21 @@ class TestResources:
         assert tree.exited("a") == ["ready a", "finish a finished", "start both gpu[0, 1]"]
         assert tree.exited("both") == ["ready both", "finish both finished", "start small gpu[0]"]
 
+    def test_what_is_not_enough_for_the_first_is_kept_for_it(self) -> None:
+        """Who comes after it and asks for the same waits, though there would be enough; one for other things does not."""
+        members = (
+            holder("a", gpu=1),
+            holder("b", gpu=1, x=1.0),
+            holder("both", gpu=2),
+            holder("small", gpu=1),
+            holder("other", x=1.0),
+        )
+        tree = Tree(concurrent("app", *members), {"gpu": 2, "x": 1.0})
+        assert tree.run() == ["start a gpu[0]", "start b x[] gpu[1]"]
+        assert tree.exited("a") == ["ready a", "finish a finished"]
+        assert tree.exited("b") == ["ready b", "ready app", "finish b finished", "start both gpu[0, 1]", "start other x[]"]
+        assert tree.exited("both")[1:] == ["finish both finished", "start small gpu[0]"]
+
     def test_who_waits_for_tokens_starts_only_while_what_it_needs_is_up(self) -> None:
         """Its turn had come; the tokens come when its need has just fallen, and let them go."""
         db = leaf("db", resources=(("gpu", 2),), restart=Restart.PERMANENT, backoff=Backoff(5.0, jitter=None))

@@ -240,7 +240,8 @@ async def test_who_was_given_up_is_remembered_with_the_reason() -> None:
             os.kill(handle.pid or 0, signal.SIGKILL)
         await handle.wait()
         (error,) = manager.given_up
-        assert str(error).startswith("app/a: 2 failures within") and [exit.signal for exit in error.exits] == [signal.SIGKILL] * 2
+        assert str(error).startswith("app/a: 2 failures within")
+        assert [exit.signal for exit in error.exits] == [signal.SIGKILL] * 2
         await handle.restart()
         await group(manager).remove("a")
         assert [str(each) for each in manager.given_up] == [str(error)]

@@ -23,7 +23,10 @@ def turn(life: Life, supervisor: Supervised) -> None:
     supervisor.turning = True
     while True:
         if supervisor.due:
-            _tell_news(life, supervisor, supervisor.due.pop())
+            node = supervisor.due.pop()
+            told = supervisor.told.get(node.id, 0)
+            supervisor.told[node.id] = len(supervisor.endings)
+            _tell(life, node, supervisor.endings[told:])
         elif (member := _next(life, supervisor)) is not None:
             life.start_in_turn(member)
         else:
@@ -31,13 +34,6 @@ def turn(life: Life, supervisor: Supervised) -> None:
     supervisor.turning = False
     if supervisor.door.waiting:
         life.fill(supervisor.door)
-
-
-def _tell_news(life: Life, supervisor: Supervised, node: Node) -> None:
-    if node.id in supervisor.leaving:
-        told = supervisor.told.get(node.id, 0)
-        supervisor.told[node.id] = len(supervisor.endings)
-        _tell(life, node, supervisor.endings[told:])
 
 
 def _tell(life: Life, node: Node, endings: list[Ending]) -> None:

@@ -48,8 +48,6 @@ def _is_restarted(life: Life, node: Node, exit: Exit) -> bool:
             departed(life, node.above, node)
         resume(life, node)
         return True
-    if node.cause is not None and node.cause.reason is Reason.STOPPED:
-        return False  # it ran by itself below a group that has ended
     if exit.failed and not (node.proven or _was_short(exit)):
         node.out = node.out or _joined(node)  # who started it was told that it failed: it must not come back with others
         return False  # a first start that fails is told to who wants it, and not repeated
