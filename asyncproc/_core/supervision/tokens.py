@@ -99,12 +99,7 @@ class Tokens:
 
     def _is_overtaking(self, node: Node) -> bool:
         names = {name for name, _ in node.plan.resources}
-        for other in self.waiting.values():
-            if other is node:
-                return False
-            if any(name in names for name, _ in other.plan.resources):
-                return True
-        return False
+        return any(name in names for other in self.waiting.values() for name, _ in other.plan.resources)
 
     def _is_free(self, wanted: tuple[tuple[str, float], ...]) -> bool:
         return all(self._has(name, amount) for name, amount in wanted)
