@@ -26,6 +26,7 @@ SAID = [
     "3000\n",
     "25\n",
     "launcher: portable\n",
+    "done\n",
 ]
 
 
