@@ -20,6 +20,8 @@ from asyncproc._runtime.memory_file import memory_file
 
 OWES_TOO_LONG = 1.0
 """Seconds without any answer after which a helper that owes one is continued, and after as many again killed."""
+AT_ONCE = 16
+"""Records that one step of the loop handles: each may end a child and start the next."""
 IMPORTS_TOO_LONG = 30
 """Seconds that a template may take for one module without an answer."""
 
@@ -82,6 +84,7 @@ class KeeperLink:
         self._owed = 0
         self._patience: asyncio.TimerHandle | None = None
         self._answered = True
+        self._rest: deque[tuple[Any, ...]] = deque()
         sock.setblocking(False)
         loop.add_reader(self._fd, self._read_packet)
 
@@ -162,6 +165,9 @@ class KeeperLink:
         """Handle the records of one packet; False when there is none, or never will be."""
         if self._socket is None:
             return False
+        if self._rest:
+            self._handle_some()
+            return True
         try:
             data = self._socket.recv(PACKET)
         except (BlockingIOError, InterruptedError):
@@ -173,9 +179,16 @@ class KeeperLink:
             self._owner.link_lost(self)
             return False
         self._answered = True
-        for record in RECORD.iter_unpack(data):
-            self._handle(*record)
+        self._rest.extend(RECORD.iter_unpack(data))
+        self._handle_some()
         return True
+
+    def _handle_some(self) -> None:
+        """So many that it takes no longer than other steps on this loop, which has its turn before the next."""
+        for _ in range(min(len(self._rest), AT_ONCE)):
+            self._handle(*self._rest.popleft())
+        if self._rest:
+            self._loop.call_soon(self._read_packet)
 
     def _handle(self, kind: int, step: int, errno: int, number: int, pid: int, status: int, cpu: float, peak: int) -> None:
         if kind in (SPAWNED, FAILED, HEARD):
