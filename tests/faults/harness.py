@@ -168,7 +168,8 @@ class Victim:
         """SIGKILL to helpers of these names, and to the host when none is named."""
         below = helpers_of(self.pid) if helpers else {}
         for pid in [pid for name in helpers for pid in below[name]] or [self.pid]:
-            os.kill(pid, 9)
+            with suppress(ProcessLookupError):  # an earlier one of that name was about to go
+                os.kill(pid, 9)
 
     def survivors(self, spared: Collection[int] = ()) -> dict[int, str]:
         """Reap the host, then wait for everybody else."""

@@ -268,33 +268,11 @@ class Play:
         """One thing happens, here and there."""
         running = [leaf for leaf in self.top.leaves() if leaf.runs]
         supervisors = [node for node in self.top.everything() if node.kind == "supervisor" and node.runs]
-        words = [
-            "killed",
-            "killed",
-            "badly",
-            "badly",
-            "well",
-            "stop",
-            "restart",
-            "restart",
-            "start",
-            "start",
-            "remove",
-            "rolling",
-        ]
-        word = self.chance.choice(words)
-        if word in ("killed", "badly", "well"):
-            leaf = self.chance.choice(running)
-            await self.ends(
-                leaf,
-                "killed"
-                if leaf.kind == "command"
-                else word
-                if leaf.kind == "process"
-                else "badly"
-                if word == "killed"
-                else word,
-            )
+        word = self.chance.choice(_HAPPENS)
+        if word in _ENDS:
+            if running:
+                leaf = self.chance.choice(running)
+                await self.ends(leaf, _how(leaf.kind, word))
         elif word == "start":
             await self.joins(self.chance.choice(supervisors))
         elif word == "rolling":
@@ -409,6 +387,17 @@ class Play:
                     f"{node.path}: {handle.state.value} {handle.incarnation}, and should run: {node.runs} {node.starts}"
                 )
         return found
+
+
+_ENDS = ("killed", "killed", "badly", "badly", "well")
+_HAPPENS = (*_ENDS, "stop", "restart", "restart", "start", "start", "remove", "rolling")
+
+
+def _how(kind: str, word: str) -> str:
+    """Only what has a process can be killed; a command knows nothing else here."""
+    if kind == "command":
+        return "killed"
+    return "badly" if word == "killed" and kind != "process" else word
 
 
 def _is_an_answer(error: BaseException) -> bool:
