@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from asyncproc._core.supervision.event import Acknowledged, Exited, NodeId, Readied, Spawned, Timer
 from asyncproc._core.supervision.plan import Kind
-from asyncproc._core.supervision.state import State
 from asyncproc._ipc.frame import NAMESPACE
 from asyncproc._supervision.mail import Mail
 from asyncproc.errors import StateError
@@ -39,8 +38,8 @@ class Place:
 
     __slots__ = (
         "awaited", "below", "callbacks", "child", "health", "hold", "id", "joined", "left", "level", "mail", "member_of",
-        "members", "output", "parent", "path", "readers", "report", "restart_at", "result", "said_ready", "spec", "starting",
-        "timers", "view", "waiting",
+        "members", "output", "parent", "path", "readers", "report", "restart_at", "result", "spec", "starting", "timers",
+        "view", "waiting",
     )  # fmt: skip
 
     def __init__(self, id: NodeId, spec: Spec[Any], path: str, level: int, view: NodeView, parent: Place | None) -> None:
@@ -57,7 +56,6 @@ class Place:
         self.health: Health | None = None  # the probes of its last incarnation, if it has any
         self.result: Any = None
         self.awaited = False  # somebody has asked, or will be told, how it ended
-        self.said_ready = False  # its present incarnation has said so; ending well counts as ready as well
         self.starting = False  # somebody will be told if it ends before it is ready
         self.left = False  # its last incarnation could not be ended, and was given up
         self.mail: Mail | None = None
@@ -144,9 +142,6 @@ class Incarnation:
 
     def readied(self) -> None:
         """It is ready, as its spec means it. What comes when it is being ended, or has ended, is too late."""
-        view = self.place.view
-        if view.incarnation == self._number and view.state in (State.STARTING, State.RUNNING):
-            self.place.said_ready = True
         self._supervisor.post(Readied(self.place.id, self._number))
 
     def on_acknowledged(self) -> None:

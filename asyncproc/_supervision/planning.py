@@ -50,6 +50,7 @@ def plan_of(
             ladder=_LADDER[described.kind],
             start_timeout=options.get("start_timeout", 30.0),
             join_in=options.get("join_in"),
+            says_ready=options.get("ready") is not None,
             held=held,
             backoff=options.get("backoff", backoff),
             **shared,

@@ -21,13 +21,12 @@ def raise_start_failure(place: Place) -> None:
         StartFailed: it ended badly before; ``__cause__`` is its exception. ChildStopped: it was asked to end before.
     """
     exit = None if place.view.state in (State.RUNNING, State.STARTING) else place.view.exit
-    unsaid = place.spec._asyncproc.options.get("ready") is not None and not place.said_ready
-    if exit is None or ((place.view.ready or exit.reason is Reason.FINISHED) and not unsaid):
+    if exit is None or place.view.ready or (exit.reason is Reason.FINISHED and not place.view.plan.says_ready):
         return
     place.awaited = True
     error = error_of(place, exit)
     if error is None:
-        if unsaid:
+        if place.view.plan.says_ready:
             raise StartFailed(_text(place, exit), exit)
         return
     if exit.reason is Reason.STOPPED and not isinstance(error, ChildError):  # what it had failed by before it was stopped
@@ -39,7 +38,7 @@ def raise_start_failure(place: Place) -> None:
 
 def _text(place: Place, exit: Exit) -> str:
     text = f"{exit.path} ended before it was ready: {exit.explain()}"
-    if not place.said_ready and (unsaid := _unsaid(place)):
+    if not place.view.ready and (unsaid := _unsaid(place)):
         text = f"{text} ({unsaid})"
     tail = exit.stderr_tail.strip()
     return f"{text}\nlast lines of its standard error:\n{tail}" if tail else text

@@ -280,7 +280,6 @@ class Supervisor:
         place.result = None
         place.left = False
         place.report = None
-        place.said_ready = False
         order = Order(place.path, action.incarnation, action.round, place.level, place.hold is not None)
         incarnation = Incarnation(self, place, action.incarnation)
         if _is_probed(place.spec):

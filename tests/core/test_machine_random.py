@@ -43,6 +43,7 @@ LEAF: dict[str, list[Any]] = {
     "start_timeout": [2.0, None],
     "join_in": [None, None, None, 1.5],
     "held": [False, False, False, True],
+    "says_ready": [False, False, False, True],
 }
 SUPERVISION: dict[str, list[Any]] = {
     "strategy": list(Strategy),

@@ -117,6 +117,22 @@ class TestStart:
         tree.fails("b")
         assert tree.exited("a") == ["finish a finished", "finish app finished"]
 
+    def test_member_that_ends_well_before_it_has_said_that_it_is_ready_has_not_started(self) -> None:
+        """Where its spec says how it becomes ready; what it was before it came back does not count."""
+        tree = Tree(supervisor("app", child("a", says_ready=True), child("b")))
+        tree.run()
+        tree.spawn("a")
+        assert tree.exited("a") == ["finish a finished", "finish b skipped", "finish app crashed"]
+        assert isinstance(tree.exit("app").error, StartFailed)
+        tree = running(child("a", says_ready=True), child("b"))
+        assert tree.exited("a") == ["start a"]
+        tree.spawn("a")
+        assert tree.exited("a") == ["start a"]
+        tree = running(child("b"))
+        tree.join(child("x", says_ready=True))
+        tree.spawn("x")
+        assert tree.exited("x") == ["finish x finished"]
+
 
 class TestStop:
     def test_they_end_in_reverse_each_after_the_next(self) -> None:

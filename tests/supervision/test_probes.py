@@ -272,7 +272,7 @@ async def test_probe_says_nothing_of_a_child_that_is_being_ended() -> None:
     assert (probed.handle.state, probed.handle.ready) == (State.STOPPING, False)
     await probed.end()
     assert State.RUNNING not in probed.states
-    assert not probed.place.said_ready
+    assert not probed.place.view.ready
 
 
 async def test_start_ends_with_what_comes_first() -> None:

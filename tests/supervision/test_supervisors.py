@@ -246,3 +246,16 @@ async def test_who_was_given_up_is_remembered_with_the_reason() -> None:
         await group(manager).remove("a")
         assert [str(each) for each in manager.given_up] == [str(error)]
     assert len(manager.given_up) == 1
+
+
+async def test_member_that_ends_well_before_it_called_ready_has_failed_to_start() -> None:
+    """As for who starts it by hand: the supervisor says which it was, and nobody after it begins."""
+    begun: list[str] = []
+    app = Supervisor(
+        Process(nothing, name="a", ready="call"),
+        sleeper("b", starting=lambda handle: begun.append(handle.name)),
+    )
+    with pytest.raises(StartFailed, match="app could not start: app/a finished"):
+        async with Manager(app):
+            raise AssertionError("not reached")
+    assert begun == []

@@ -231,7 +231,7 @@ class Life:
         """The leaf is gone."""
         exit = classed(self._completed(leaf, raw), leaf.cause, leaf.descent, leaf.plan.ladder)
         leaf.pid, leaf.spawned = None, False  # whatever follows from what follows: no rung is taken any more
-        if exit.reason is Reason.FINISHED:
+        if exit.reason is Reason.FINISHED and not leaf.unsaid:
             self.ready(leaf)  # ending well counts as ready
         leaf.descent = None
         self._end(leaf, exit)

@@ -74,6 +74,7 @@ class Plan(Value):
         start_timeout: seconds until ready, None without limit; leaves only.
         timeout: seconds of one incarnation, None without limit.
         join_in: seconds of one incarnation after which it is to end after its current work, None without limit; leaves only.
+        says_ready: whether an end before it was ready is a failed start, however well it was; leaves only.
         held: whether its start waits for its parent, so that ``start_timeout`` begins when it is released.
         limit: members that run at once, None for all; CONCURRENT only.
         continues: whether the members go on when one has failed.
@@ -102,6 +103,7 @@ class Plan(Value):
     limit: int | None = None
     continues: bool = False
     join_in: float | None = None
+    says_ready: bool = False
     held: bool = False
     restart: Restart = Restart.TEMPORARY
     backoff: Backoff | None = None

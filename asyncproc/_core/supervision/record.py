@@ -228,6 +228,11 @@ class Node:
         return self.exit is not None and self.exit.failed
 
     @property
+    def unsaid(self) -> bool:
+        """Whether it was to say when it is ready, and has not: to end well is not enough."""
+        return False
+
+    @property
     def limit(self) -> int | None:
         """How many of its children live at once; None for all."""
         return None
@@ -333,6 +338,10 @@ class Leaf(Node):
     @property
     def deadline(self) -> float:  # type: ignore[override]  # it is for nobody to set
         return inf if self.descent is None else self.descent.deadline
+
+    @property
+    def unsaid(self) -> bool:
+        return self.plan.says_ready and not self.ready
 
 
 class Group(Node):

@@ -48,7 +48,7 @@ def _is_restarted(life: Life, node: Node, exit: Exit) -> bool:
             departed(life, node.above, node)
         resume(life, node)
         return True
-    if exit.failed and not (node.proven or _was_short(exit)):
+    if (exit.failed or node.unsaid) and not (node.proven or _was_short(exit)):
         node.out = node.out or _joined(node)  # who started it was told that it failed: it must not come back with others
         return False  # a first start that fails is told to who wants it, and not repeated
     return life.has_taken_time(node) and _by_its_own_rule(life, node, exit)
@@ -175,7 +175,7 @@ def verdict(supervisor: Supervised, member: Node) -> Cause | None:
         return None
     if member.spent and supervisor.plan.at_limit is AtLimit.ESCALATE:
         return Cause(Reason.CRASHED, error=limit_error(supervisor.path, supervisor.plan, member.spent))
-    if exit.failed and member.awaited and not member.proven:
+    if (exit.failed or member.unsaid) and member.awaited and not member.proven:
         error = StartFailed(f"{supervisor.path} could not start: {exit.explain()}", exit)
         error.__cause__ = failure_of(exit)
         return Cause(Reason.CRASHED, error=error)
