@@ -136,6 +136,15 @@ def shortened(story: History, error: BaseException) -> History:
     return story
 
 
+def play_until(done: Callable[[], bool], most: int) -> None:
+    """The same histories each time, until all is there that is looked for."""
+    for seed in range(most):
+        if done():
+            break
+        error = play(history(random.Random(seed), 60))
+        assert error is None, f"seed {seed}: {error!r}"
+
+
 def play_for(seconds: float, steps: int) -> None:
     begun = time.monotonic()
     seed = random.randrange(2**32)
