@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from asyncproc import blocking as blocking
     from asyncproc import errors as errors
     from asyncproc._core.backoff import Backoff as Backoff
+    from asyncproc._core.circuit import CircuitState as CircuitState
     from asyncproc._core.completed import Completed as Completed
     from asyncproc._core.exit import Exit as Exit
     from asyncproc._core.exit import Phase as Phase
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from asyncproc._core.transition import Transition as Transition
     from asyncproc._manager import Manager as Manager
     from asyncproc._program import run as run
+    from asyncproc._shared.circuit import Circuit as Circuit
     from asyncproc._shared.namespace import Namespace as Namespace
     from asyncproc._spec.base import Spec as Spec
     from asyncproc._spec.command import Command as Command
@@ -68,6 +70,9 @@ if TYPE_CHECKING:
     )
     from asyncproc.errors import (
         ChildTimeout as ChildTimeout,
+    )
+    from asyncproc.errors import (
+        CircuitOpen as CircuitOpen,
     )
     from asyncproc.errors import (
         CommandError as CommandError,
@@ -121,6 +126,8 @@ _HOMES = {
     "AfterLoop": "_supervision.gate",
     "Backoff": "_core.backoff",
     "BeforeLoop": "_supervision.gate",
+    "Circuit": "_shared.circuit",
+    "CircuitState": "_core.circuit",
     "Command": "_spec.command",
     "Completed": "_core.completed",
     "Concurrent": "_spec.group",
@@ -160,9 +167,9 @@ _HOMES = {
     "run": "_program",
     **dict.fromkeys(
         (
-            "AsyncprocError", "ChildCrashed", "ChildError", "ChildSkipped", "ChildStopped", "ChildTimeout", "CommandError",
-            "NameTaken", "PhaseError", "PhaseTimeout", "RemoteError", "RestartLimitReached", "SharedError", "SpecError",
-            "StartFailed", "StateError", "Stopping", "TimedOut", "UnknownField", "UnknownNode", "WrongType",
+            "AsyncprocError", "ChildCrashed", "ChildError", "ChildSkipped", "ChildStopped", "ChildTimeout", "CircuitOpen",
+            "CommandError", "NameTaken", "PhaseError", "PhaseTimeout", "RemoteError", "RestartLimitReached", "SharedError",
+            "SpecError", "StartFailed", "StateError", "Stopping", "TimedOut", "UnknownField", "UnknownNode", "WrongType",
         ),
         "errors",
     ),
