@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from asyncproc._core.lifecycle.loop_times import LoopReport as LoopReport
     from asyncproc._core.line import Line as Line
     from asyncproc._core.line import Piece as Piece
+    from asyncproc._core.load import LoadChange as LoadChange
+    from asyncproc._core.load import LoadLevel as LoadLevel
+    from asyncproc._core.load import LoadSample as LoadSample
     from asyncproc._core.log_file import LogFile as LogFile
     from asyncproc._core.results import Results as Results
     from asyncproc._core.snapshot import Snapshot as Snapshot
@@ -53,6 +56,7 @@ if TYPE_CHECKING:
     from asyncproc._supervision.gate import OnStart as OnStart
     from asyncproc._supervision.group import Group as Group
     from asyncproc._supervision.handle import Handle as Handle
+    from asyncproc._supervision.load import Load as Load
     from asyncproc.errors import (
         AsyncprocError as AsyncprocError,
     )
@@ -138,6 +142,10 @@ _HOMES = {
     "Group": "_supervision.group",
     "Handle": "_supervision.handle",
     "Line": "_core.line",
+    "Load": "_supervision.load",
+    "LoadChange": "_core.load",
+    "LoadLevel": "_core.load",
+    "LoadSample": "_core.load",
     "LogFile": "_core.log_file",
     "Http": "_spec.probes",
     "LogLine": "_spec.probes",
