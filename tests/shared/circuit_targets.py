@@ -143,9 +143,11 @@ async def hammer(circuit: Circuit) -> int:
 def hammer_blocking(circuit: Circuit) -> int:
     current().sync.send("begun")
     count = 0
-    while True:
+    while not current().stopping:
         with circuit.sync:
             count += 1
+    with circuit.sync:  # in its clean-up too
+        return count
 
 
 # --- children of children ---------------------------------------------------------------------------------------------------
@@ -173,6 +175,15 @@ async def hold_below(circuit: Circuit) -> None:
             await handle.wait()
             await current().send("killed")
             await current().receive()
+
+
+async def hammer_below(circuit: Circuit) -> None:
+    """A child of this child asks until the end, and another waits."""
+    async with Manager(name="inner") as manager:
+        for target in (hammer, wait):
+            await (await manager.start(Process(target, circuit))).receive()
+        await current().send("begun")
+        await current().wait_stopping()
 
 
 async def hand_on_own(target: Callable[..., Any]) -> tuple[Any, int]:

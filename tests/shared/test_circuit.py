@@ -419,6 +419,7 @@ async def inside(manager: Manager[Any], spec: Body[Any]) -> Handle[Any]:
     return handle
 
 
+@pytest.mark.slow
 @pytest.mark.both_loops
 @pytest.mark.parametrize("target", [targets.hold, targets.hold_async])
 async def test_child_killed_in_its_trial_has_failed(target: Callable[..., Any]) -> None:
@@ -451,6 +452,7 @@ async def test_child_that_kills_itself_in_its_trial() -> None:
         assert (api.state, api.trips) == (OPEN, 2)
 
 
+@pytest.mark.slow
 async def test_child_that_is_stopped_in_its_trial_decides_nothing() -> None:
     """Its code leaves as by a cancellation, and the next is let in at once."""
     api = circuit(backoff=Backoff(first=0.3, jitter=None))
@@ -504,13 +506,18 @@ async def test_child_killed_while_it_waits_leaves_nothing(target: Callable[..., 
         assert not api._access._waiting  # type: ignore[attr-defined]  # of a circuit of this process
 
 
+@pytest.mark.slow
 async def test_manager_closes_while_children_ask() -> None:
     """All end, in time, and the circuit goes on without them."""
     api = circuit()
     async with Manager() as manager:
         asking = [
             await manager.start(Process(target, api), name=name)
-            for target, name in ((targets.hammer, "loop"), (targets.hammer_blocking, "plain"))
+            for target, name in (
+                (targets.hammer, "loop"),
+                (targets.hammer_blocking, "plain"),
+                (targets.hammer_below, "below"),
+            )
         ]
         for handle in asking:
             assert await handle.receive() == "begun"
