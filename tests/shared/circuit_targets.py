@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from asyncproc import Circuit, CircuitOpen, Manager, Process, blocking, current
+from asyncproc import Circuit, CircuitOpen, Manager, Process, Thread, blocking, current
 
 
 class NoRoute(ConnectionError):
@@ -131,6 +131,22 @@ async def call_from_own_thread(circuit: Circuit) -> list[str]:
     return await asyncio.to_thread(call_from_thread, circuit)
 
 
+async def call_from_own_loop(circuit: Circuit) -> str:
+    """On a loop of a thread of its own, beside the child's."""
+    return await asyncio.to_thread(lambda: asyncio.run(call_async(circuit)))
+
+
+async def cut_off(circuit: Circuit) -> str:
+    """Cancelled while the answer is on its way, and once more before anything was asked; then called again."""
+    for steps in (1, 0):
+        task = asyncio.create_task(call_async(circuit))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    return await call_async(circuit)
+
+
 async def hammer(circuit: Circuit) -> int:
     """Ask until the end; how often that went well is told by nobody."""
     await current().send("begun")
@@ -157,6 +173,11 @@ async def hand_on(circuit: Circuit, target: Callable[..., Any]) -> Any:
     """Run it in a child of this child."""
     async with Manager(name="inner") as manager:
         return await manager.run(Process(target, circuit))
+
+
+async def hand_on_to_thread(circuit: Circuit, target: Callable[..., Any]) -> Any:
+    async with Manager(name="inner") as manager:
+        return await manager.run(Thread(target, circuit))
 
 
 def hand_on_blocking(circuit: Circuit, target: Callable[..., Any]) -> Any:

@@ -354,9 +354,20 @@ def _back(api: Circuit) -> Circuit:
 
 
 async def test_thread_of_a_coroutine_child_asks_too() -> None:
-    """Beside the child's loop."""
+    """Beside the child's loop, with and without a loop of its own."""
     async with Manager() as manager:
         assert await manager.run(Process(targets.call_from_own_thread, circuit())) == ["let in"]
+        assert await manager.run(Process(targets.call_from_own_loop, circuit())) == "let in"
+
+
+async def test_call_that_is_cancelled_while_it_asks_leaves_the_trial_to_the_next() -> None:
+    """Whether or not it was let in meanwhile."""
+    api = circuit(backoff=Backoff(first=0.5, jitter=None))
+    api.trip()
+    async with Manager() as manager:
+        await api.wait_permitted()
+        assert await manager.run(Process(targets.cut_off, api)) == "let in"
+    assert (api.state, api.trips) == (CLOSED, 1)
 
 
 @pytest.mark.parametrize("target", [targets.wait, targets.wait_blocking])
@@ -540,6 +551,27 @@ async def test_child_of_a_child_has_the_same_circuit(hand_on: Callable[..., Any]
         assert await manager.run(Process(hand_on, api, target)) == ("closed", 1, 0)
         api.fail()
         assert await manager.run(Process(hand_on, api, target)) == ("open", 2, 1)
+
+
+@pytest.mark.slow
+async def test_call_below_that_is_cancelled_while_it_asks_leaves_the_trial_to_the_next() -> None:
+    """Given up at each hop."""
+    api = circuit(backoff=Backoff(first=0.5, jitter=None))
+    api.trip()
+    async with Manager() as manager:
+        await api.wait_permitted()
+        assert await manager.run(Process(targets.hand_on, api, targets.cut_off)) == "let in"
+    assert (api.state, api.trips) == (CLOSED, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", [targets.fail, targets.fail_async])
+async def test_thread_child_of_a_child_asks_the_one_above(target: Callable[..., Any]) -> None:
+    """And not the manager that it is a child of, which stands in the same process."""
+    api = circuit()
+    async with Manager() as manager:
+        assert await manager.run(Process(targets.hand_on_to_thread, api, target)) == ("closed", 1, 0)
+    assert api.failures == 1
 
 
 @pytest.mark.slow
