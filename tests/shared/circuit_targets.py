@@ -147,6 +147,19 @@ async def cut_off(circuit: Circuit) -> str:
     return await call_async(circuit)
 
 
+async def cut_off_unheard(circuit: Circuit, go: str, done: str) -> str:
+    """The same while whoever would answer stands still, in pipes that only open when both ends do."""
+    with open(go):
+        pass
+    task = asyncio.create_task(call_async(circuit))
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    with open(done, "w"):
+        pass
+    return await call_async(circuit)
+
+
 async def hammer(circuit: Circuit) -> int:
     """Ask until the end; how often that went well is told by nobody."""
     await current().send("begun")
@@ -169,10 +182,10 @@ def hammer_blocking(circuit: Circuit) -> int:
 # --- children of children ---------------------------------------------------------------------------------------------------
 
 
-async def hand_on(circuit: Circuit, target: Callable[..., Any]) -> Any:
+async def hand_on(circuit: Circuit, target: Callable[..., Any], *args: Any) -> Any:
     """Run it in a child of this child."""
     async with Manager(name="inner") as manager:
-        return await manager.run(Process(target, circuit))
+        return await manager.run(Process(target, circuit, *args))
 
 
 async def hand_on_to_thread(circuit: Circuit, target: Callable[..., Any]) -> Any:

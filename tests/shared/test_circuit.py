@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import copy
+import os
 import pickle
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from math import inf
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -551,6 +553,24 @@ async def test_child_of_a_child_has_the_same_circuit(hand_on: Callable[..., Any]
         assert await manager.run(Process(hand_on, api, target)) == ("closed", 1, 0)
         api.fail()
         assert await manager.run(Process(hand_on, api, target)) == ("open", 2, 1)
+
+
+@pytest.mark.slow
+async def test_call_below_that_is_given_up_before_its_answer(tmp_path: Path) -> None:
+    """While this process stands still the one in the middle hears that nobody wants the answer, and passes that on."""
+    go, done = str(tmp_path / "go"), str(tmp_path / "done")
+    os.mkfifo(go)
+    os.mkfifo(done)
+    api = circuit(backoff=Backoff(first=1.0, jitter=None))
+    api.trip()
+    async with Manager() as manager:
+        await api.wait_permitted()
+        handle = await manager.start(Process(targets.hand_on, api, targets.cut_off_unheard, go, done))
+        for path, mode in ((go, "w"), (done, "r")):
+            with open(path, mode):  # on the loop, so that it stands
+                pass
+        assert await handle == "let in"
+    assert (api.state, api.trips) == (CLOSED, 1)
 
 
 @pytest.mark.slow
