@@ -265,8 +265,8 @@ class CircuitOpen(SharedError):
     def of(cls, name: str, seconds: float) -> Self:
         """Of a circuit that lets nobody in for so many seconds, ``inf`` for as long as nobody resets it."""
         retry_in = seconds if seconds < 1e999 else None
-        when = "until it is reset" if retry_in is None else f"the next one is let in in {retry_in:.3g} s"
-        return cls(f"circuit {name!r} is open, no call is let in{' ' if retry_in is None else ': '}{when}", name, retry_in)
+        when = " until it is reset" if retry_in is None else f": the next call is let in after {retry_in:.3g} s"
+        return cls(f"circuit {name!r} is open{when}", name, retry_in)
 
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (str(self), self.name, self.retry_in)

@@ -12,7 +12,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "supervision.md"
 
 SAID = [
     ("# Circuits", 0, "ConnectionError\nConnectionError\nCircuitOpen\nopen, 2 failures, 1 trip\nanswered closed\n"),
-    ("# Circuits", 1, "1 3\n2 3\n3 circuit 'flaky' is open, no call is let in until it is reset\n"),
+    ("# Circuits", 1, "1 3\n2 3\n3 circuit 'flaky' is open until it is reset\n"),
     ("# Load", 0, "queue: NORMAL -> WARNING at 75%\n['cpu', 'disk', 'memory', 'queue'] True 0.75\n"),
 ]
 
