@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from asyncproc import blocking as blocking
     from asyncproc import errors as errors
     from asyncproc._core.backoff import Backoff as Backoff
+    from asyncproc._core.circuit import CircuitState as CircuitState
     from asyncproc._core.completed import Completed as Completed
     from asyncproc._core.exit import Exit as Exit
     from asyncproc._core.exit import Phase as Phase
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from asyncproc._core.lifecycle.loop_times import LoopReport as LoopReport
     from asyncproc._core.line import Line as Line
     from asyncproc._core.line import Piece as Piece
+    from asyncproc._core.load import LoadChange as LoadChange
+    from asyncproc._core.load import LoadLevel as LoadLevel
+    from asyncproc._core.load import LoadSample as LoadSample
     from asyncproc._core.log_file import LogFile as LogFile
     from asyncproc._core.results import Results as Results
     from asyncproc._core.snapshot import Snapshot as Snapshot
@@ -28,6 +32,7 @@ if TYPE_CHECKING:
     from asyncproc._core.transition import Transition as Transition
     from asyncproc._manager import Manager as Manager
     from asyncproc._program import run as run
+    from asyncproc._shared.circuit import Circuit as Circuit
     from asyncproc._shared.namespace import Namespace as Namespace
     from asyncproc._spec.base import Spec as Spec
     from asyncproc._spec.command import Command as Command
@@ -51,6 +56,7 @@ if TYPE_CHECKING:
     from asyncproc._supervision.gate import OnStart as OnStart
     from asyncproc._supervision.group import Group as Group
     from asyncproc._supervision.handle import Handle as Handle
+    from asyncproc._supervision.load import Load as Load
     from asyncproc.errors import (
         AsyncprocError as AsyncprocError,
     )
@@ -68,6 +74,9 @@ if TYPE_CHECKING:
     )
     from asyncproc.errors import (
         ChildTimeout as ChildTimeout,
+    )
+    from asyncproc.errors import (
+        CircuitOpen as CircuitOpen,
     )
     from asyncproc.errors import (
         CommandError as CommandError,
@@ -121,6 +130,8 @@ _HOMES = {
     "AfterLoop": "_supervision.gate",
     "Backoff": "_core.backoff",
     "BeforeLoop": "_supervision.gate",
+    "Circuit": "_shared.circuit",
+    "CircuitState": "_core.circuit",
     "Command": "_spec.command",
     "Completed": "_core.completed",
     "Concurrent": "_spec.group",
@@ -131,6 +142,10 @@ _HOMES = {
     "Group": "_supervision.group",
     "Handle": "_supervision.handle",
     "Line": "_core.line",
+    "Load": "_supervision.load",
+    "LoadChange": "_core.load",
+    "LoadLevel": "_core.load",
+    "LoadSample": "_core.load",
     "LogFile": "_core.log_file",
     "Http": "_spec.probes",
     "LogLine": "_spec.probes",
@@ -160,9 +175,9 @@ _HOMES = {
     "run": "_program",
     **dict.fromkeys(
         (
-            "AsyncprocError", "ChildCrashed", "ChildError", "ChildSkipped", "ChildStopped", "ChildTimeout", "CommandError",
-            "NameTaken", "PhaseError", "PhaseTimeout", "RemoteError", "RestartLimitReached", "SharedError", "SpecError",
-            "StartFailed", "StateError", "Stopping", "TimedOut", "UnknownField", "UnknownNode", "WrongType",
+            "AsyncprocError", "ChildCrashed", "ChildError", "ChildSkipped", "ChildStopped", "ChildTimeout", "CircuitOpen",
+            "CommandError", "NameTaken", "PhaseError", "PhaseTimeout", "RemoteError", "RestartLimitReached", "SharedError",
+            "SpecError", "StartFailed", "StateError", "Stopping", "TimedOut", "UnknownField", "UnknownNode", "WrongType",
         ),
         "errors",
     ),

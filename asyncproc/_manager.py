@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import os
 import warnings
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self, overload
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from asyncproc._core.snapshot import Snapshot
     from asyncproc._shared.namespace import Namespace
     from asyncproc._shared.server import NamespaceServer
+    from asyncproc._supervision.load import Load
     from asyncproc._supervision.place import Place
     from asyncproc.errors import RestartLimitReached
 
@@ -446,6 +448,38 @@ class Manager(Generic[S]):
         root.supervisor.on_close.append(events.wake)
         return events
 
+    def load(
+        self,
+        *,
+        every: float = 5.0,
+        disk: str | os.PathLike[str] | None = "/",
+        thresholds: Mapping[str, tuple[float, float]] | None = None,
+        also: Mapping[str, Callable[[], float | None]] | None = None,
+    ) -> Load:
+        """How loaded the machine is, to throttle by: sampled from now on, until it is closed, and only then.
+
+        Shares are of what this process may have: its processors, and the limits of its control groups. Close it, best by
+        ``async with``.
+
+        Args:
+            every: seconds between samples. disk: a path on the file system that counts, which must be a local one; None: none.
+            thresholds: shares of a warning and of what is critical, by resource: ``{"cpu": (0.7, 0.9)}``; these are what
+                ``cpu`` and ``memory`` have anyway, and what is in *also*; ``disk`` has ``(0.8, 0.95)``.
+            also: more to be measured, by name: each called on the loop for a share, 0 to 1, or None; it must not block.
+
+        Raises:
+            SpecError: a value is wrong; all faults at once. StateError: the manager is not open.
+        """
+        from asyncproc._core.load import thresholds_of
+        from asyncproc._runtime.load import readers
+        from asyncproc._supervision.load import Load
+
+        root = self._opened_here()
+        if faults := _load_faults(self._name, every, disk, thresholds, also):
+            raise SpecError(faults)
+        measured = {**readers(None if disk is None else os.fspath(disk)), **(also or {})}
+        return Load(root.supervisor, every, measured, thresholds_of(list(measured), thresholds or {}))
+
     def _known(self) -> Root:
         if self._root is None:
             raise StateError(f"manager {self._name!r} was never opened: it has no nodes yet")
@@ -469,6 +503,25 @@ def _manager_faults(name: Any, grace: Any, resources: Any, launcher: Any, preloa
         faults.append(Fault(path, "preload", preload, "must be a sequence of module names"))
     if not isinstance(spares, int) or isinstance(spares, bool) or spares < 0:
         faults.append(Fault(path, "spares", spares, "must be an int >= 0"))
+    return faults
+
+
+def _load_faults(name: str, every: Any, disk: Any, thresholds: Any, also: Any) -> list[Fault]:
+    from asyncproc._core.load import threshold_fault
+
+    faults = []
+    if not isinstance(every, int | float) or isinstance(every, bool) or not every > 0:
+        faults.append(Fault(name, "every", every, "must be seconds > 0"))
+    if disk is not None and not (isinstance(disk, str | os.PathLike) and os.path.exists(disk)):
+        faults.append(Fault(name, "disk", disk, "must be a path that exists, or None"))
+    own = ["cpu", "memory", *([] if disk is None else ["disk"])]
+    more = {} if also is None else also
+    if not isinstance(more, Mapping) or not all(isinstance(what, str) and callable(read) for what, read in more.items()):
+        faults.append(Fault(name, "also", also, "must be a mapping of names and what tells a share"))
+    elif taken := [what for what in more if what in own]:
+        faults.append(Fault(name, "also", also, f"must have names of its own, and {taken[0]!r} is measured anyway"))
+    elif (rule := threshold_fault({} if thresholds is None else thresholds, [*own, *more])) is not None:
+        faults.append(Fault(name, "thresholds", thresholds, rule))
     return faults
 
 

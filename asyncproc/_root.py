@@ -306,7 +306,7 @@ class Root:
                 self.engine.hang_up()
             if self._show is not None:
                 self._show.hang_up()
-            for wake in self.supervisor.on_close:
+            for wake in list(self.supervisor.on_close):  # one that ends takes itself off
                 wake()
             self._on_closed()
 

@@ -22,6 +22,7 @@ __all__ = [
     "ChildSkipped",
     "ChildStopped",
     "ChildTimeout",
+    "CircuitOpen",
     "CommandError",
     "DecodeError",
     "EncodeError",
@@ -247,6 +248,28 @@ class SharedError(AsyncprocError):
 
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (str(self), self.name)
+
+
+class CircuitOpen(SharedError):
+    """The call was refused at once: what it goes to has failed too often; see :class:`asyncproc.Circuit`.
+
+    Attributes:
+        name: of the circuit. retry_in: seconds from then until the next call is let in; None: not before it is reset.
+    """
+
+    def __init__(self, message: str, name: str = "", retry_in: float | None = None) -> None:
+        super().__init__(message, name)
+        self.retry_in = retry_in
+
+    @classmethod
+    def of(cls, name: str, seconds: float) -> Self:
+        """Of a circuit that lets nobody in for so many seconds, ``inf`` for as long as nobody resets it."""
+        retry_in = seconds if seconds < 1e999 else None
+        when = " until it is reset" if retry_in is None else f": the next call is let in after {retry_in:.3g} s"
+        return cls(f"circuit {name!r} is open{when}", name, retry_in)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (str(self), self.name, self.retry_in)
 
 
 class TimedOut(SharedError, TimeoutError):

@@ -143,6 +143,8 @@ class AsyncLine:
         return self._link.wire.decode(body, "value")
 
     async def ask(self, service: int, question: object) -> Any:
+        if asyncio._get_running_loop() is not self._loop:  # that of another thread
+            return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self.ask(service, question), self._loop))
         number = self._link.question(service, self._link.wire.encode(question, "question"))
         self._answers[number] = None
         try:

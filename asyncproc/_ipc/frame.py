@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 HEADER = Struct("<IB")
 QUESTION_HEADER = Struct("<IB")
 """A question begins with its number, unique in its child, and the service that it is for; answers begin with the number."""
-GATES, NAMESPACE = range(1, 3)
+GATES, NAMESPACE, CIRCUITS = range(1, 4)
 """The services that a child may ask."""
 PART_SIZE = 1 << 16
 """Bytes of a value that one frame carries at most."""

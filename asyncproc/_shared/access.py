@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-from _thread import get_ident
-from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from asyncproc._ipc.frame import NAMESPACE
+from asyncproc._shared.here import here, runs_a_loop
 from asyncproc._shared.mirror import Mirror
 from asyncproc._shared.shape import shape_of
 from asyncproc.errors import ChannelBroken, Fault, SpecError, StateError, TimedOut
@@ -18,8 +16,6 @@ if TYPE_CHECKING:
 PATIENCE = 3600.0
 """Seconds that plain code waits for an answer that is sure to come, before it takes the manager for lost. Who waits without any
 limit is interrupted by a stop, which a change that is on its way must not be."""
-
-_tokens = count(1)
 
 
 class Access:
@@ -81,23 +77,18 @@ class Access:
 
     def refuse_inside(self) -> None:
         """Raise StateError where this task or thread would wait for itself."""
-        if _here() in self._inside:
+        if here() in self._inside:
             raise StateError("a transaction of this namespace is open here already: change its state, or leave it first")
 
     def enter(self) -> object:
         """Note that this task or thread has a transaction; returns what :meth:`leave` needs."""
         self.refuse_inside()
-        here = _here()
-        self._inside.add(here)
-        return here
+        where = here()
+        self._inside.add(where)
+        return where
 
-    def leave(self, here: object) -> None:
-        self._inside.discard(here)
-
-
-def next_token() -> int:
-    """A number that nobody in this process has used."""
-    return next(_tokens)
+    def leave(self, where: object) -> None:
+        self._inside.discard(where)
 
 
 def check_timeout(timeout: float | None) -> float | None:
@@ -108,18 +99,7 @@ def check_timeout(timeout: float | None) -> float | None:
     return timeout
 
 
-def runs_a_loop() -> bool:
-    """Whether this thread runs an event loop."""
-    asyncio = sys.modules.get("_asyncio")  # without it no thread runs a loop
-    return asyncio is not None and asyncio._get_running_loop() is not None
-
-
 def refuse_on_a_loop() -> None:
     """Raise StateError where a blocking call would stop a loop."""
     if runs_a_loop():
         raise StateError("namespace.sync blocks, and this thread runs an event loop: use the same call without .sync")
-
-
-def _here() -> object:
-    task: object = sys.modules["asyncio.tasks"].current_task() if runs_a_loop() else None
-    return get_ident() if task is None else task

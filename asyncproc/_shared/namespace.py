@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, cast
 
-from asyncproc._shared.access import Access, next_token, refuse_on_a_loop
+from asyncproc._shared.access import Access, refuse_on_a_loop
 from asyncproc._shared.mirror import changes_of
+from asyncproc._shared.tokens import next_token
 from asyncproc._spec.current import current
 from asyncproc.errors import StateError, UnknownField
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
-from asyncproc._shared.access import PATIENCE, check_timeout, next_token, refuse_on_a_loop
+from asyncproc._shared.access import PATIENCE, check_timeout, refuse_on_a_loop
+from asyncproc._shared.tokens import next_token
 from asyncproc.errors import StateError
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
 
-from asyncproc._shared.access import next_token
 from asyncproc._shared.mirror import check_names
+from asyncproc._shared.tokens import next_token
 
 if TYPE_CHECKING:
     from asyncproc._core.fields import Fields

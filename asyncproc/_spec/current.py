@@ -315,11 +315,17 @@ def current() -> Current:
     Raises:
         StateError: this code runs in no child.
     """
-    found = _of_context.get() or _of_process
-    if isinstance(found, Current):
-        return found
+    found = _of_context.get() or current_of_process()
     if found is None:
         raise StateError("current() is for code that runs in a child: this code runs in none")
+    return found
+
+
+def current_of_process() -> Current | None:
+    """The child that this whole process is; None: it is none. Threads and coroutines may be other children in it."""
+    found = _of_process
+    if found is None or isinstance(found, Current):
+        return found
     with _making:
         if not isinstance(_of_process, Current):
             set_current_of_process(found())

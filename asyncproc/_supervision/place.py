@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from asyncproc._core.supervision.event import Acknowledged, Exited, NodeId, Readied, Spawned, Timer
 from asyncproc._core.supervision.plan import Kind
+from asyncproc._ipc.everywhere import everywhere
 from asyncproc._ipc.frame import NAMESPACE
 from asyncproc._supervision.mail import Mail
 from asyncproc.errors import StateError
@@ -164,7 +165,7 @@ class Incarnation:
         if self._ended or self.place.view.incarnation != self._number:  # a thread that was given up
             question.refuse(StateError(f"node {self.place.path}: incarnation {self._number} has ended"))
             return
-        service = self._supervisor.services.get(question.service)
+        service = self._supervisor.services.get(question.service) or everywhere.get(question.service)
         if service is None:
             lacks = _LACKS.get(question.service, f"has no service {question.service}")
             question.refuse(StateError(f"node {self.place.path}: its manager {lacks}"))
@@ -177,7 +178,7 @@ class Incarnation:
     def on_exit(self, exit: Exit, result: Any) -> None:
         place = self.place
         self._ended = True
-        for service in self._supervisor.services.values():
+        for service in (*self._supervisor.services.values(), *everywhere.values()):
             service.gone(self)
         if place.view.incarnation == self._number:
             place.result = result

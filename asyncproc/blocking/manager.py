@@ -292,6 +292,7 @@ class Manager(Face, Generic[S]):
     forget_ended = asked(AsyncManager.forget_ended)
     tree = asked(AsyncManager.tree)
     events = iterated(AsyncManager.events)
+    load = iterated(AsyncManager.load)
 
     def _faced(self, inner: AsyncHandle[R]) -> Handle[R]:
         return faced(inner, self._portal)

@@ -77,6 +77,17 @@ def test_messages(examples: Examples) -> None:
     assert all(len(found) == 1 for found in pids) and pids[0] != pids[1]
 
 
+def test_throttled_batch(examples: Examples) -> None:
+    """The load is shown; three calls fail, two are refused without a call, and all goes through when the service is back."""
+    out, _ = examples.run(EXAMPLES / "throttled_batch.py")
+    assert re.search(r"^load: cpu \d+%, memory \d+%, disk \d+%$", out, re.M)
+    said = re.findall(r"^  item (\d): (.*)$", out, re.M)
+    down = [*["ConnectionRefusedError"] * 3, *["refused at once"] * 2]
+    assert said == [(str(item), what) for item, what in enumerate(["fetched"] * 2 + down + ["fetched"] * 2, 1)]
+    assert "open, after 3 failures" in out
+    assert "closed; it has tripped 1 time(s)" in out
+
+
 def test_errors(examples: Examples) -> None:
     """The own class with its attributes, the child's traceback, a group of errors, a signal."""
     out, err = examples.run(EXAMPLES / "errors.py")

@@ -13,6 +13,8 @@ from typing import Any, assert_type
 import asyncproc
 from asyncproc import (
     AfterLoop,
+    Circuit,
+    CircuitState,
     Command,
     Completed,
     Concurrent,
@@ -23,6 +25,9 @@ from asyncproc import (
     Group,
     Handle,
     Line,
+    LoadChange,
+    LoadLevel,
+    LoadSample,
     LogFile,
     Http,
     LogLine,
@@ -392,6 +397,29 @@ def probes() -> None:
     Process(fetch, ready=Exec("true", again=10.0))
     Process(fetch, ready="call", alive=answers)
     Thread(fetch, ready=answers)
+
+
+async def guarded(manager: Manager[None]) -> str:
+    api = Circuit("api", threshold=3, period=30.0, backoff=None, trials=2, counts=(OSError, TimeoutError))
+    async with api:
+        assert_type(api.state, CircuitState)
+        assert_type(api.retry_in, float | None)
+    await api.wait_permitted()
+    with Circuit("other", counts=OSError).sync:
+        api.reset()
+    async with manager.load(every=1.0, disk=Path("/"), thresholds={"cpu": (0.5, 0.6)}, also={"gpu": lambda: None}) as load:
+        load.on(LoadLevel.CRITICAL, lambda change: print(change.what))()
+        assert_type(load.last, LoadSample | None)
+        async for change in load:
+            assert_type(change, LoadChange)
+    for change in asyncproc.blocking.Manager().load():
+        assert_type(change, LoadChange)
+    return await manager.run(Process(in_circuit, api))
+
+
+def in_circuit(api: Circuit) -> str:
+    with api.sync:
+        return api.name
 
 
 async def lives() -> None:
