@@ -598,6 +598,17 @@ class TestLimit:
         tree.now += age
         assert (tree.fails("a") == ["start a"]) is not within
 
+    @pytest.mark.parametrize("begun", [0.1, 1000.3, 1023.7, 65535.9])
+    @pytest.mark.parametrize("period", [0.3, 10.0, 30.0])
+    def test_failure_that_is_a_period_old_as_floats_add_up_still_counts(self, begun: float, period: float) -> None:
+        """A clock shows the sum rounded, mostly where it passes a power of two: what is lost there is no age."""
+        tree = running(child("a"), intensity=1, period=period)
+        tree.now = begun
+        assert tree.fails("a") == ["start a"]
+        tree.up("a")
+        tree.now = begun + period
+        assert tree.fails("a") == ["finish a crashed", "finish app crashed"]
+
     @pytest.mark.parametrize("intensity", [0, 1, 3])
     def test_so_many_restarts_are_allowed_and_the_next_is_not(self, intensity: int) -> None:
         """Exactly *intensity*; 0: the first failure is the last."""

@@ -10,6 +10,7 @@ import os
 import random
 import resource
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -171,6 +172,10 @@ class Victim:
             with suppress(ProcessLookupError):  # an earlier one of that name was about to go
                 os.kill(pid, 9)
 
+    def exit(self) -> None:
+        """Let a host end itself by ``os._exit``, wherever it is just now; one that ``exits``, and has said that it hears."""
+        os.kill(self.pid, signal.SIGUSR1)
+
     def survivors(self, spared: Collection[int] = ()) -> dict[int, str]:
         """Reap the host, then wait for everybody else."""
         if self.pid not in spared:
@@ -229,16 +234,18 @@ def die_often(kind: str, count: int, seed: int = 1) -> Deaths:
     """Let hosts live for a moment, kill what *kind* names, and see who survives.
 
     Args:
-        kind: ``manager``, ``launcher``, ``warden`` or several of them; ``forks`` and ``deaf`` are options of the host.
+        kind: ``manager``, ``launcher``, ``warden`` or several of them; ``forks``, ``deaf`` and ``exits`` are options of it.
     """
     chance = random.Random(seed)
     deaths = Deaths()
     words = kind.split()
     killed = [word for word in words if word in ("launcher", "warden", "template")]
-    options = [word for word in words if word in ("deaf", "forks")]
+    options = [word for word in words if word in ("deaf", "forks", "exits")]
     for _ in range(count):
         with Victim("churns", *options, *(["uvloop"] if chance.random() < 0.5 else [])) as victim:
             copy = {int(victim.until("copy"))} if "forks" in options else set()
+            if "exits" in options:
+                victim.until("hears")
             if killed or chance.random() < 0.6:
                 victim.until("up")
             time.sleep(chance.random() * 0.3)  # the moment is the point of the test
@@ -248,7 +255,8 @@ def die_often(kind: str, count: int, seed: int = 1) -> Deaths:
                         victim.kill(*killed)
                 if "then" in words:
                     victim.until("round")
-                victim.kill()
+                victim.exit() if "exits" in options else victim.kill()
+            assert "exits" not in options or victim.process.returncode == 3
     return deaths
 
 

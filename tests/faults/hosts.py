@@ -1,6 +1,7 @@
-"""Hosts with a deep, hostile tree, made to be killed or to end badly: ``python hosts.py NAME [deaf] [forks] [uvloop] [STEP]``.
+"""Hosts with a deep, hostile tree, made to be killed or to end badly: ``python hosts.py NAME [OPTION ...] [STEP]``.
 
-Each prints "up" when its tree stands; ``deaf`` hosts ignore SIGCHLD, hosts that ``fork`` leave a copy of themselves.
+Each prints "up" when its tree stands. Options: ``uvloop``; ``deaf`` hosts ignore SIGCHLD, hosts that ``fork`` leave a copy of
+themselves, one that ``exits`` does so when SIGUSR1 comes.
 """
 
 from __future__ import annotations
@@ -60,6 +61,12 @@ def leave_copy() -> None:
     print("copy", pid, flush=True)
 
 
+def exit_on_demand() -> None:
+    """Whenever SIGUSR1 comes, which may be anywhere in our code, the host ends itself."""
+    signal.signal(signal.SIGUSR1, lambda *_: os._exit(3))
+    print("hears", flush=True)
+
+
 async def churns() -> None:
     """Starts and stops for ever, so that a random moment falls into a start or a stop."""
     async with Manager(grace=0.02) as manager:
@@ -87,7 +94,7 @@ async def stands() -> None:
 async def ends(how: Callable[[], object]) -> None:
     """Ends without closing its manager."""
     manager = await Manager().aopen()
-    await plant(manager)
+    await (await plant(manager)).receive()
     print("up", flush=True)
     how()
 
@@ -171,6 +178,8 @@ def run(coroutine: Coroutine[Any, Any, None]) -> None:
 def main(name: str) -> None:
     if "deaf" in sys.argv:
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    if "exits" in sys.argv:
+        exit_on_demand()
     if name in ("stops_at", "dies_at"):
         run(comes_to(sys.argv[2], STOP if name == "stops_at" else DIE))
     elif name == "passing_thread":

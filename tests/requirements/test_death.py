@@ -266,11 +266,18 @@ async def test_r8_forked_copy_that_ends_disturbs_nobody() -> None:
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 def test_r9_os_exit_of_the_host_leaves_nobody(loop: str) -> None:
-    """As if it had been killed."""
+    """As if it had been killed: nobody of a tree three deep, be he a daemon or deaf."""
     deaths = Deaths()
-    with Victim("os_exits", loop) as victim:
+    with Victim("stands", "exits", loop) as victim:
         victim.until("up")
+        assert len(victim.leaks.survivors()) >= 18
         with deaths.one(victim):
-            pass
+            victim.exit()
         assert victim.process.returncode == 3
     assert not deaths.survivors
+
+
+@often(50)
+def test_r9_os_exit_at_a_random_moment(count: int) -> None:
+    """Also amid a start or a stop; nobody is left within a second, which the run of 50 measures."""
+    assert_nobody_is_left("exits", count)

@@ -22,6 +22,7 @@ from asyncproc import (
     Command,
     Concurrent,
     Coroutine,
+    LogLine,
     Manager,
     Process,
     Reason,
@@ -626,6 +627,34 @@ def test_r22_stop_never_takes_longer_than_its_bound(seeds: range, loop: Any) -> 
     print(f"{len(stops)} stops; the longest took {max(stops)[0]:.2f} of {max(stops)[1]:.2f} s; {nearest}")
     for took, bound in stops:
         assert took <= max(bound * 1.1, bound + 0.25), (took, bound)
+
+
+DEAF = "trap '' TERM; echo up; sleep 1000"
+EACH = 0.7
+"""Seconds of grace of four that end one after the other: in all more than one of them with all that its bound allows it."""
+
+
+def deaf(name: str, **options: Any) -> Command:
+    return Command("sh", "-c", DEAF, name=name, grace=EACH, ready=LogLine("up"), **options)
+
+
+WAYS: dict[str, Callable[[], Supervisor]] = {
+    "chain": lambda: Supervisor(*map(deaf, "abcd")),
+    "needs": lambda: Supervisor(deaf("a"), deaf("b", needs=["a"]), deaf("c", needs=["b"]), deaf("d", needs=["c"]), deaf("x")),
+    "nested": lambda: Supervisor(deaf("a"), Supervisor(deaf("b"), deaf("c"), name="inner"), deaf("d")),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_r22_bound_is_the_sum_of_those_that_end_one_after_the_other(way: str) -> None:
+    """None of them listens: each uses its grace up, and all the same the stop stays within its bound."""
+    async with Manager(WAYS[way](), spares=0) as manager:
+        bound = manager.stop_bound
+        report = await manager.stop()
+        assert bound is not None
+        assert len(report.killed) == (5 if way == "needs" else 4) and not report.left
+        assert report.duration > 4 * EACH - 0.05, "they have ended one after the other"
+        assert report.duration <= max(bound * 1.1, bound + 0.25), (report.duration, bound)
 
 
 async def test_r22_bound_holds_when_a_child_does_not_come_to_exist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -143,7 +143,8 @@ def admitted(history: History, exit: Exit, now: float, plan: Plan) -> History | 
     """
     if plan.intensity is None:
         return ()
-    kept = (*(entry for entry in history if entry[0] >= now - plan.period), (now, exit))
+    # Added, not subtracted: what is due a period after a failure comes at this sum, and rounded it must still be within.
+    kept = (*(entry for entry in history if entry[0] + plan.period >= now), (now, exit))
     return kept if len(kept) <= plan.intensity else None
 
 
