@@ -1,4 +1,4 @@
-"""The world of test_machine_stateful, played by a plain random source: no search, but many times as many events a second.
+"""The world of :mod:`tests.core.world`, played by a plain random source: no search, but many times as many events a second.
 
 What Hypothesis draws is seldom a tree that has come to work, with something happening to it then; here that is most of it. A
 history that breaks a rule is made shorter before it is shown.
@@ -10,13 +10,11 @@ import random
 import time
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from asyncproc._core.backoff import Backoff
 from asyncproc._core.exit import Reason
 from asyncproc._core.supervision.event import OWN
 from asyncproc._core.supervision.plan import AtLimit, AutoShutdown, Kind, Ladder, Overlap, Plan, Restart, Strategy
-from tests.core.test_machine_stateful import World
+from tests.core.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -155,17 +153,3 @@ def play_for(seconds: float, steps: int) -> None:
         if error is not None:
             lines = [f"{name} {arguments}" for name, arguments in shortened(story, error)]
             raise AssertionError("\n".join([f"seed {seed}: {error!r}", *lines])) from error
-
-
-@pytest.mark.slow
-def test_machine_against_a_random_world() -> None:
-    """For a few seconds, with another history each time."""
-    play_for(4.0, 60)
-
-
-@pytest.mark.full
-@pytest.mark.timeout(900)
-def test_machine_against_a_random_world_for_long() -> None:
-    """For minutes, with longer ones too."""
-    play_for(200.0, 60)
-    play_for(100.0, 200)
