@@ -362,7 +362,7 @@ class Supervisor:
         if move.before is State.STARTING and move.after is State.RUNNING:
             self._call_back(place, "started")
         if move.after is State.ENDED and move.exit is not None and place.view.spent:
-            self.given_up.append(limit_error(place.path, place.limits, place.view.spent))
+            self._give_up(place)
         if move.exit is not None and move.before in LIVE:
             self._call_back(place, "ended")
             self._crashes.note(place, move)
@@ -372,6 +372,11 @@ class Supervisor:
         self.wake(place)
         if place.parent is not None:
             self.wake(place.parent)
+
+    def _give_up(self, place: Place) -> None:
+        error = limit_error(place.path, place.limits, place.view.spent)
+        self.given_up.append(error)
+        log.error("%s; it is given up", error)
 
     def _finish(self, place: Place) -> None:
         exit = place.view.exit

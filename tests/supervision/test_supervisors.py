@@ -229,8 +229,8 @@ async def echo_once() -> None:
     await current().send((await current().receive(), current().incarnation))
 
 
-async def test_who_was_given_up_is_remembered_with_the_reason() -> None:
-    """After its node is forgotten, and after the close, too; a manager that is not open yet has none."""
+async def test_who_was_given_up_is_remembered_with_the_reason(caplog: pytest.LogCaptureFixture) -> None:
+    """After its node is forgotten, and after the close, too. The log says it at once."""
     manager = Manager(Supervisor(sleeper("a"), sleeper("b"), backoff=QUICK, intensity=1, at_limit="stay"))
     assert manager.given_up == []
     async with manager:
@@ -242,6 +242,7 @@ async def test_who_was_given_up_is_remembered_with_the_reason() -> None:
         (error,) = manager.given_up
         assert str(error).startswith("app/a: 2 failures within")
         assert [exit.signal for exit in error.exits] == [signal.SIGKILL] * 2
+        assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == [f"{error}; it is given up"]
         await handle.restart()
         await group(manager).remove("a")
         assert [str(each) for each in manager.given_up] == [str(error)]
