@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from asyncproc._core.stop_report import StopReport as StopReport
     from asyncproc._core.supervision.state import State as State
     from asyncproc._core.transition import Transition as Transition
+    from asyncproc._here import current_manager as current_manager
+    from asyncproc._here import run_command as run_command
     from asyncproc._manager import Manager as Manager
     from asyncproc._program import run as run
     from asyncproc._shared.circuit import Circuit as Circuit
@@ -172,7 +174,9 @@ _HOMES = {
     "Thread": "_spec.leaf",
     "Transition": "_core.transition",
     "current": "_spec.current",
+    "current_manager": "_here",
     "run": "_program",
+    "run_command": "_here",
     **dict.fromkeys(
         (
             "AsyncprocError", "ChildCrashed", "ChildError", "ChildSkipped", "ChildStopped", "ChildTimeout", "CircuitOpen",

@@ -6,6 +6,7 @@ import fnmatch
 import os
 import warnings
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self, overload
 
 from asyncproc._core.names import name_fault
@@ -30,6 +31,8 @@ from asyncproc._supervision.planning import kinds_below, tree_faults
 from asyncproc.errors import Fault, SpecError, StateError, UnknownNode
 
 if TYPE_CHECKING:
+    import asyncio
+
     from typing_extensions import TypeVar
 
     from asyncproc._core.snapshot import Snapshot
@@ -46,6 +49,10 @@ else:
 
     S = TypeVar("S")
     R = TypeVar("R")
+
+
+entered: ContextVar[Manager[Any] | None] = ContextVar("asyncproc manager", default=None)
+"""Whose block this task, or the one that has made it, is in."""
 
 
 class Manager(Generic[S]):
@@ -119,6 +126,7 @@ class Manager(Generic[S]):
         self._resources = dict(resources or {})
         self._engine_options: dict[str, Any] = {"launcher": launcher, "preload": tuple(preload), "spares": spares}
         self._root: Root | None = None
+        self._around: Manager[Any] | None = None  # whose block this one's is in
 
     def __repr__(self) -> str:
         state = "open" if self._is_open else "not open"
@@ -144,6 +152,12 @@ class Manager(Generic[S]):
             StartFailed: a member of the Supervisor ended badly before it was ready; all are stopped, and the manager is closed.
             StateError: it is open already.
         """
+        root = self._open()
+        if self._tree is not None and self._tree._asyncproc.kind == SUPERVISOR:
+            await self._open_tree(root, self._tree)
+        return self
+
+    def _open(self) -> Root:
         if self._is_open:
             raise StateError(f"manager {self._name!r} is open already")
         show = shown_by.get() or Tee()
@@ -154,9 +168,7 @@ class Manager(Generic[S]):
             self._state.serve(self._root.loop)
             self._root.supervisor.services[NAMESPACE] = self._state
             self._root.supervisor.on_close.append(self._state.close)
-        if self._tree is not None and self._tree._asyncproc.kind == SUPERVISOR:
-            await self._open_tree(self._root, self._tree)
-        return self
+        return self._root
 
     async def _open_tree(self, root: Root, tree: Spec[Any]) -> None:
         if faults := [*lone_faults(tree, self._name), *tree_faults(tree, self._name)]:
@@ -179,9 +191,15 @@ class Manager(Generic[S]):
             await self._root.aclose()
 
     async def __aenter__(self) -> Self:
-        return await self.aopen()
+        await self.aopen()
+        self._around = entered.get()
+        entered.set(self)
+        return self
 
     async def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if entered.get() is self:
+            entered.set(self._around)
+        self._around = None
         await self.aclose()
         assert self._root is not None
         untold = [failure for place in self._root.below.places if (failure := _untold(place)) is not None]
@@ -484,6 +502,17 @@ class Manager(Generic[S]):
         if self._root is None:
             raise StateError(f"manager {self._name!r} was never opened: it has no nodes yet")
         return self._root
+
+
+def open_until_the_loop_ends(manager: Manager[Any]) -> None:
+    """Open one that has no tree, on the running loop, which closes it at its end."""
+    manager._open().closes_with_loop = True
+
+
+def is_open_on(manager: Manager[Any], loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether nodes can be started in it here."""
+    root = manager._root
+    return root is not None and not root.closed and not root.supervisor.closing and root.loop is loop
 
 
 def _manager_faults(name: Any, grace: Any, resources: Any, launcher: Any, preload: Any, spares: Any) -> list[Fault]:

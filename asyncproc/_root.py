@@ -121,6 +121,7 @@ class Root:
         self._ending: asyncio.Task[StopReport] | None = None  # while somebody stops all of it
         self._doomed: dict[Place, int] = {}  # who lived when that began, and in which incarnation
         self.closed = False
+        self.closes_with_loop = False  # nobody else will close it: the end of the loop is no mistake
         self._on_closed: Callable[[], object] = int
         self.name = name
         self.pid = os.getpid()
@@ -288,7 +289,7 @@ class Root:
 
     async def _live(self) -> None:
         try:
-            await self._closing.wait()
+            await self._wanted_end()
             self.supervisor.closing = True
             await self.stop(OWN, "leaving the manager")
             await self.supervisor.aclose()
@@ -309,6 +310,14 @@ class Root:
             for wake in list(self.supervisor.on_close):  # one that ends takes itself off
                 wake()
             self._on_closed()
+
+    async def _wanted_end(self) -> None:
+        try:
+            await self._closing.wait()
+        except asyncio.CancelledError:  # the loop ends, and waits for this task
+            if not self.closes_with_loop:
+                raise
+            self._closing.set()
 
     def abandon(self) -> None:
         """The last resort, without a loop: the helpers end everybody."""

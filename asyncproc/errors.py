@@ -172,7 +172,18 @@ class RestartLimitReached(ChildError):
 
 
 class ChildTimeout(ChildError, TimeoutError):
-    """The child did not end within its ``timeout``."""
+    """The child did not end within its ``timeout``.
+
+    Attributes:
+        completed: of a command, what it had written until then.
+    """
+
+    def __init__(self, message: str, exit: Exit | None = None, completed: object = None) -> None:
+        super().__init__(message, exit)
+        self.completed = completed
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (str(self), self.exit, self.completed), {"__cause__": self.__cause__}
 
 
 class CommandError(ChildError):

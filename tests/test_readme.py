@@ -18,6 +18,7 @@ COMMANDS = re.findall(r"```sh\n(.*?)```", TEXT, re.S)
 SAID = [
     "FileNotFoundError",
     "indexed in round 2 ['a', 'b']",
+    "0 2\n",
     "6\n",
     "3 readings, Meter loop times report: 3 loops in",
     "('meter-3', '",

@@ -94,17 +94,22 @@ class ProcessOptions(LoopOptions, OsOptions, total=False):
     """Options of a Process."""
 
 
-class CommandOptions(Options, OsOptions, total=False):
-    """Options of a Command."""
+class RunCommandOptions(Options, OsOptions, total=False):
+    """Options of a command that is run to its end."""
 
     ready: Alive | LogLine | Literal["notify"] | None
     alive: Alive | None
-    stdin: str | bytes
     shell: bool
-    encoding: str | None
     ok_codes: Collection[int]
     stop_signal: str | int
     max_output: int
+
+
+class CommandOptions(RunCommandOptions, total=False):
+    """Options of a Command."""
+
+    stdin: str | bytes
+    encoding: str | None
 
 
 class Described:

@@ -8,7 +8,7 @@ from asyncproc._core import options as kinds
 from asyncproc._core.exit import Exit, Reason
 from asyncproc._core.results import Results, failure_of, group_failure
 from asyncproc._core.supervision.restart import limit_error
-from asyncproc.errors import CommandError
+from asyncproc.errors import ChildTimeout, CommandError
 
 if TYPE_CHECKING:
     from asyncproc._supervision.place import Place
@@ -24,7 +24,10 @@ def error_of(place: Place, exit: Exit) -> BaseException | None:
         return None
     if place.spec._asyncproc.kind == kinds.COMMAND and exit.reason is Reason.CRASHED and exit.error is None:
         return _command_error(place, exit)
-    return failure_of(exit)
+    error = failure_of(exit)
+    if isinstance(error, ChildTimeout) and place.spec._asyncproc.kind == kinds.COMMAND:
+        error.completed = place.result
+    return error
 
 
 def _group_error(place: Place, exit: Exit) -> BaseException | None:

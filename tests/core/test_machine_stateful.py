@@ -15,7 +15,7 @@ from tests.core.world import LEGAL, REACHED, World
 def test_machine_against_the_world() -> None:
     """Whatever the world does, the rules of the tree hold, and everything that is stopped ends; all moves are reached."""
     checks = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large, HealthCheck.large_base_example]
-    often = settings(max_examples=300, stateful_step_count=52, deadline=None, derandomize=True, suppress_health_check=checks)
+    often = settings(max_examples=150, stateful_step_count=52, deadline=None, derandomize=True, suppress_health_check=checks)
     run_state_machine_as_test(World, settings=often)
     play_until(lambda: REACHED == LEGAL, 20_000)  # each option that a plan may have makes the others rarer
     states = {state for move in REACHED for state in move}

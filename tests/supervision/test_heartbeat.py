@@ -175,7 +175,7 @@ async def test_child_that_is_being_stopped_is_not_judged() -> None:
     stopping = asyncio.ensure_future(handle_of(stage.supervisor, stage.place).stop())
     await asyncio.sleep(0)
     stage.clock.advance(4.9)
-    assert not stage.supervisor._hooks
+    assert not stage.supervisor.chores._hooks
     stage.child.end()
     assert (await stopping).reason is Reason.STOPPED
 
