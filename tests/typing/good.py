@@ -63,13 +63,7 @@ class Counts:
 
 
 class MyProcess(Process[None]):
-    async def commands() -> None:
-    assert_type(await asyncproc.run_command("true", timeout=5.0, cwd="/", check=True), Completed[str])
-    assert_type(await asyncproc.run_command("true", encoding=None, input=b"x"), Completed[bytes])
-    assert_type(asyncproc.current_manager(), Manager[Any])
-
-
-async def loop(self) -> None:
+    async def loop(self) -> None:
         await asyncio.sleep(2.0)
         async with self.namespace.transaction() as state:
             state.some_data.append(123)
@@ -475,3 +469,10 @@ async def watch_output(manager: Manager) -> None:
     assert_type(lines.dropped, int)
     async for piece in handle.output_bytes():
         assert_type(piece, Piece)
+
+
+# --- commands ---
+async def commands() -> None:
+    assert_type(await asyncproc.run_command("true", timeout=5.0, cwd="/", check=True), Completed[str])
+    assert_type(await asyncproc.run_command("true", encoding=None, input=b"x"), Completed[bytes])
+    assert_type(asyncproc.current_manager(), Manager[Any])
