@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from asyncproc import Command, Concurrent, Handle, Manager, Process, Reason, SpecError, StartFailed, State, Supervisor
+from asyncproc import Command, Concurrent, Handle, LogLine, Manager, Process, Reason, SpecError, StartFailed, State, Supervisor
 from asyncproc._supervision import file_changes, watching
 from asyncproc._supervision.ignored import Ignored
 
@@ -166,16 +166,20 @@ async def test_a_member_does_not_begin_twice_with_its_group(manager: Manager[Any
     assert (handle.incarnation, member.incarnation) == (1, 1)
 
 
+READ = LogLine("up")
+"""A shell has read its script: what becomes of that then is no concern of it."""
+
+
 @pytest.mark.slow
 async def test_a_restart_that_fails_leaves_the_watch_on(manager: Manager[Any], project: Path) -> None:
     """The next change tries again, until somebody stops it."""
     script = project / "src" / "run.sh"
-    script.write_text("exec sleep 60")
-    handle = await manager.start(Command("sh", str(script), watch=[script]))
+    script.write_text("echo up; exec sleep 60")
+    handle = await manager.start(Command("sh", str(script), watch=[script], ready=READ))
     await seeing(handle)
     script.write_text("exit 3")
     assert (await handle.wait()).code == 3
-    await restarted(handle, lambda: script.write_text("exec sleep 60"))
+    await restarted(handle, lambda: script.write_text("echo up; exec sleep 60"))
     await handle.stop()
     assert handle._supervisor._watching._roots == {}  # type: ignore[union-attr]  # it has watched
 
@@ -184,14 +188,14 @@ async def test_a_restart_that_fails_leaves_the_watch_on(manager: Manager[Any], p
 async def test_a_member_that_was_given_up_is_tried_again(manager: Manager[Any], project: Path) -> None:
     """In a supervisor that goes on without it."""
     script = project / "src" / "run.sh"
-    script.write_text("exec sleep 60")
-    member = Command("sh", str(script), watch=[script], name="m")
+    script.write_text("echo up; exec sleep 60")
+    member = Command("sh", str(script), watch=[script], name="m", ready=READ)
     supervisor = await manager.start(Supervisor(member, Command(*SLEEP), name="s", intensity=0, at_limit="stay"))
     handle = manager.find("s/m")
     await seeing(handle)
     script.write_text("exit 3")
     await handle.wait()
-    await restarted(handle, lambda: script.write_text("exec sleep 60"))
+    await restarted(handle, lambda: script.write_text("echo up; exec sleep 60"))
     await supervisor.stop()
 
 
