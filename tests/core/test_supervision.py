@@ -9,6 +9,7 @@ import pytest
 from asyncproc._core.backoff import Backoff
 from asyncproc._core.exit import Exit, Reason
 from asyncproc._core.supervision.event import OWN, LimitSet, NodeId, Timer, TimerFired
+from asyncproc._core.supervision.ladder import Descent
 from asyncproc._core.supervision.plan import AtLimit, AutoShutdown, Plan, Restart, Strategy
 from asyncproc._core.supervision.restart import admitted
 from asyncproc._core.supervision.state import State
@@ -313,6 +314,26 @@ class TestStop:
         assert "ready a" in said
         assert not any(word.startswith("ask") for word in said)
         assert tree.state("app") is State.ENDED
+
+    @pytest.mark.parametrize("hurries", [False, True], ids=["the same", "sooner"])
+    def test_a_wish_to_end_costs_as_much_the_hundredth_time(self, hurries: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Below supervisors in each other: what was told before is not told again with it."""
+        pressed: list[float | None] = []
+        press = Descent.press
+
+        def count(descent: Descent, grace: float | None, plan: Plan, now: float) -> None:
+            pressed.append(grace)
+            press(descent, grace, plan, now)
+
+        monkeypatch.setattr(Descent, "press", count)
+        tree = running(supervisor("s", supervisor("t", child("a"), child("b"))))
+        costs = []
+        for number in range(100):
+            pressed.clear()
+            tree.stop(grace=200.0 - number if hurries else OWN)
+            costs.append(len(pressed))
+        assert set(costs[2:]) == {costs[2]}
+        assert costs[2] <= (4 if hurries else 1)
 
     def test_stops_without_end_cost_no_more_than_one_each(self) -> None:
         """Each is passed on once, and only when it is news: with five supervisors in each other this would take for ever."""
@@ -937,6 +958,33 @@ class TestByHand:
         assert tree.restart("s") == []
         assert tree.exited("a") == []
         assert tree.cut("x") == ["finish x timed_out", "start a"]
+
+    def test_member_that_needs_one_which_runs_by_itself_starts_when_that_is_ready(self) -> None:
+        """It was started by hand before its supervisor was."""
+        tree = Tree(sequential("app", leaf("first"), supervisor("s", child("db"), child("web", "db"))))
+        tree.run()
+        tree.up("first")
+        tree.stop("db")
+        assert tree.run("db") == ["start db"]
+        assert "start web" not in tree.exited("first")
+        assert tree.state("s") is State.STARTING
+        assert "start web" in tree.up("db")
+
+    def test_one_that_was_given_up_in_an_earlier_run_counts_when_it_is_started_again(self) -> None:
+        """Its supervisor does not end before it."""
+        tree = running(child("a"), leaf("b"), intensity=1, at_limit=AtLimit.STAY)
+        tree.fails("a")
+        tree.up("a")
+        tree.fails("a")
+        assert tree.state("a") is State.ENDED
+        tree.stop("a")
+        tree.restart("app")
+        tree.exited("b")
+        tree.up("b")
+        assert tree.restart("a") == ["start a"]
+        tree.exited("b")
+        assert tree.state("app") is State.RUNNING
+        tree.up("a")
 
     def test_what_runs_by_itself_is_restarted_by_hand_while_it_ends_with_its_supervisor(self) -> None:
         """It comes back by itself, and the members do not wait for it."""
