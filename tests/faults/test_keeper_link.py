@@ -51,8 +51,6 @@ async def test_many_ends_are_handled_a_few_at_a_time() -> None:
 
 OPENS = "file_actions=[(os.POSIX_SPAWN_OPEN, 1, sys.argv[1], os.O_WRONLY, 0)]"
 SPAWNS = f"import os, sys; os.posix_spawn('/bin/true', ['true'], {{}}, {OPENS})"
-    "import os,sys; os.posix_spawn('/bin/true',['true'],{},file_actions=[(os.POSIX_SPAWN_OPEN,1,sys.argv[1],os.O_WRONLY,0)])"
-)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="where /proc is")
